@@ -1,0 +1,137 @@
+/* Faults: one contract for every kind and backend.
+ *
+ *     prepare → journal → inject → verify it is in → hold → revert → verify it is out
+ *
+ * A fault is a const descriptor (struct fault_kind) in the catalog. The lifecycle lives once, in
+ * run.c: it writes the journal, arms the guardian, calls the steps, and reverts on every path out.
+ * revert is idempotent and is called whenever inject was entered, also after an abort. What would
+ * undo the fault is known before it is injected and can be done from the journal alone (`undo`), by
+ * the guardian or by `chaos-load recover`. */
+#ifndef CHAOSLIB_CHAOS_H
+#define CHAOSLIB_CHAOS_H
+
+#include "base/param.h"
+#include "base/proc.h"
+#include "base/rng.h"
+#include "edge/json.h"
+
+/* ---- a latch that ends every wait early: set once, by any thread ---- */
+struct latch;
+struct latch *latch_new(void);
+void latch_free(struct latch *l);
+void latch_set(struct latch *l);
+bool latch_is_set(const struct latch *l);
+/* Sleeps until the instant or until the latch is set; true when it was set. */
+bool latch_wait_until(struct latch *l, uint64_t mono_ns);
+
+/* ---- what faults may use: one per run, shared by all fault threads (its parts lock themselves)
+ * ---- */
+struct processes; /* process.h: named processes of the plan */
+struct proxies;   /* proxy.h: the embedded fault proxies */
+struct journal;   /* journal.h */
+struct guardian;  /* guardian.h */
+
+struct chaos_env {
+    const char *run_id;
+    struct processes *processes;
+    struct proxies *proxies;
+    struct journal *journal;   /* NULL only in dry runs and unit tests */
+    struct guardian *guardian; /* NULL only in dry runs and unit tests */
+    bool dry_run;
+};
+
+/* ---- one activation of one fault ---- */
+enum fault_step {
+    FAULT_PLANNED,
+    FAULT_PREPARE,
+    FAULT_JOURNAL,
+    FAULT_INJECT,
+    FAULT_VERIFY_IN,
+    FAULT_HOLD,
+    FAULT_REVERT,
+    FAULT_VERIFY_OUT,
+    FAULT_DONE,
+    FAULT_STEP_MAX
+};
+const char *fault_step_name(enum fault_step s);
+
+enum fault_end { ENDED_NOT, ENDED_BY_PLAN, ENDED_BY_ABORT, ENDED_TARGET_GONE, ENDED_BY_ERROR };
+const char *fault_end_name(enum fault_end e); /* "plan", "abort", "target-gone", "error", "" */
+
+/* Stamps are CLOCK_MONOTONIC ns, 0 = not yet. */
+struct fault_times {
+    uint64_t planned, requested, acknowledged, effective, revert_requested, reverted;
+};
+
+struct fault_run {
+    const struct fault_kind *kind;
+    const void *params; /* the kind's struct, immutable */
+    const struct chaos_env *env;
+    const char *name;         /* the fault's name in the plan */
+    unsigned activation;      /* 0, 1, 2 … of one `every` */
+    uint64_t seq;             /* number in the journal */
+    struct rng rng;           /* of (seed, fault, activation) */
+    uint64_t hold_ns;         /* duration; 0 for one-shot kinds */
+    struct latch *abort;      /* ends the hold early; revert still runs */
+    struct latch *hurry;      /* second Ctrl-C: waits inside revert become as short as they can */
+    void *state;              /* the kind's own, made in prepare, freed in release */
+    struct fault_times times; /* effective and reverted may be set more exactly by the kind */
+    enum fault_step step;
+    enum fault_end ended_by;
+    bool verified_in, verified_out;
+    char target[256]; /* whom it hits, for people: "process shop (pid 4711)" */
+    struct err err, revert_err;
+    uint64_t connections_hit, requests_hit; /* by proxies; informational */
+};
+
+enum fault_flags {
+    FAULT_ONE_SHOT = 1 << 0, /* has no duration (kill, restart, exec) */
+    FAULT_FREE = 1 << 1, /* ends with our process by construction; nothing for the guardian to do */
+    FAULT_INTRUSIVE = 1 << 2, /* cannot be undone (exec without revert); listed as such */
+};
+
+struct fault_kind {
+    const char *name;    /* "kill" */
+    const char *backend; /* "process": also the key in its params that names the target */
+    const char *summary; /* one line for help and docs */
+    unsigned flags;
+    const struct param_table *params; /* includes the backend key */
+    size_t params_size;
+    /* Resolves and records whom it will hit, acquires all that a revert needs, changes nothing.
+     * Fills r->target. */
+    int (*prepare)(struct fault_run *r, struct err *err);
+    /* What undo needs, into `record` (an object). NULL for FAULT_FREE kinds. */
+    void (*journal)(const struct fault_run *r, struct json *record);
+    int (*inject)(struct fault_run *r, struct err *err);
+    int (*verify_in)(struct fault_run *r, struct err *err); /* 0: it is in */
+    int (*revert)(struct fault_run *r, struct err *err); /* idempotent; "already gone" is success */
+    int (*verify_out)(struct fault_run *r, struct err *err);
+    void (*release)(struct fault_run *r);
+    /* From the journal alone, in another process: 0 undone, 1 nothing was to do, negative: could
+     * not. */
+    int (*undo)(const struct json *record, struct err *err);
+};
+
+/* All kinds, in the order of the docs; NULL-terminated. Lists: process kinds, proxy kinds
+ * (catalog.c). */
+extern const struct fault_kind *const fault_catalog[];
+const struct fault_kind *fault_kind_find(const char *name, const char *backend);
+
+/* ---- reading `kill: {process: shop, …}` ---- */
+struct fault_spec {
+    const struct fault_kind *kind;
+    void *params;
+};
+/* `d` is the map under the kind's name. Picks the backend by which backend key is there. */
+void fault_spec_read(const struct param_ctx *ctx, const char *kind_name, const struct doc *d,
+                     struct fault_spec *ret);
+
+/* ---- running one activation: blocks; in its own thread ---- */
+/* on_step is called on that thread whenever r->step changes, and once more when r->times.effective
+ * is known. */
+typedef void fault_step_fn(void *arg, const struct fault_run *r);
+/* Runs the whole contract. 0: injected, held and reverted, verified. Negative: r->err or
+ * r->revert_err say what failed; a failed revert leaves the journal record open. */
+int fault_execute(struct fault_run *r, fault_step_fn *on_step, void *arg, struct err *err);
+
+#endif
