@@ -130,8 +130,12 @@ void fault_spec_read(const struct param_ctx *ctx, const char *kind_name, const s
 /* on_step is called on that thread whenever r->step changes, and once more when r->times.effective
  * is known. */
 typedef void fault_step_fn(void *arg, const struct fault_run *r);
-/* Runs the whole contract. 0: injected, held and reverted, verified. Negative: r->err or
- * r->revert_err say what failed; a failed revert leaves the journal record open. */
+/* Runs the whole contract. It is called a little ahead of r->times.planned: prepare, journal and
+ * guardian come first, then it waits (latch_wait_until) for times.planned, then it injects, so that
+ * slow preparation does not make the fault late. times.requested is the instant at which inject is
+ * entered; an abort before that ends it with nothing done. times.planned == 0: at once. 0:
+ * injected, held and reverted, verified. Negative: r->err or r->revert_err say what failed; a
+ * failed revert leaves the journal record open. */
 int fault_execute(struct fault_run *r, fault_step_fn *on_step, void *arg, struct err *err);
 
 #endif

@@ -69,7 +69,9 @@ struct cell {
     struct hist response; /* done - sched: successes, and censored failures as "at least" */
     struct hist service;  /* done - send: the same requests */
     struct hist lag;      /* send - sched: all that were sent */
-    struct hist failed;   /* done - sched of failures that are not censored */
+    struct hist
+        lateness; /* start - sched: our own part of the lag; it alone can make a run Invalid */
+    struct hist failed; /* done - sched of failures that are not censored */
     struct hist stages[STAGE_MAX];
     uint32_t *statuses; /* [600], counts by status code; NULL until the first answer */
 };
