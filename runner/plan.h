@@ -52,7 +52,9 @@ struct task {
     struct task
         *steps; /* a sequence: these run in order, one iteration; NULL for a plain request */
     size_t n_steps;
-    uint32_t index;      /* series index: a number per request task or step, over all classes */
+    uint32_t index;      /* series index, over all classes: tasks and steps of the same name in one
+                            class share it */
+    uint32_t form;       /* a number of its own per request task or step: see request.h */
     uint32_t user_class; /* index of the class it belongs to */
 };
 
@@ -130,8 +132,10 @@ struct load_plan {
         *target; /* "http://127.0.0.1:5001", "unix:/path.sock" with http semantics; never NULL */
     struct user_class *classes;
     size_t n_classes;
-    uint32_t n_series;          /* request tasks and steps in all: the size of stats */
-    const struct task **series; /* [n_series] */
+    uint32_t n_series;          /* distinct (class, name): the size of stats */
+    const struct task **series; /* [n_series], the first task of each */
+    uint32_t n_forms;           /* request tasks and steps in all */
+    const struct task **forms;  /* [n_forms] */
     struct http_plan http;
     struct load_plan_part *parts;
     size_t n_parts;
@@ -147,10 +151,18 @@ struct load_plan {
  */
 extern const struct param_table user_class_table, task_table, load_table, arrivals_table,
     http_table;
+extern const struct param_table step_table, expect_table, stage_table, arrivals_stage_table,
+    basic_auth_table, bearer_table, tls_table;
+/* The keys of the plan's root that load_plan_read reads: target, users, load, http, graceful_stop,
+ * warmup, threads, max_lag, seed. The root's own table lists these rows too (for docs and so that
+ * they are not unknown keys), but does not load them. */
+extern const struct param_table load_root_table;
 
-/* Reads the keys target, users, load and http of the plan's root map (a fault may also change
- * `target` first: see load_plan_set_target). Mistakes go to ctx->diag. `ret` is undefined when
- * there were any. */
+/* Reads the keys of load_root_table out of the plan's root map. Mistakes go to ctx->diag; `ret` is
+ * undefined when there were any. A `target` that is a map ({embedded: shop}) is left to the caller:
+ * ret->target is then TARGET_LATER until it is known and written there. Without a seed one is
+ * drawn. */
+#define TARGET_LATER "http://127.0.0.1:1"
 void load_plan_read(const struct param_ctx *ctx, const struct doc *root, struct load_plan *ret);
 /* "users" -> value of the closed curve at t; also the rate of an open part. */
 double load_part_value_at(const struct load_plan_part *p, uint64_t t_ns);

@@ -56,7 +56,7 @@ struct request_forms; /* all forms of a plan; immutable; threads share it */
  * http.bearer). -EINVAL, or the errno of a secret's file. */
 struct request_forms *request_forms_new(const struct load_plan *plan, struct err *err);
 void request_forms_free(struct request_forms *f); /* wipes secrets */
-const struct request_form *request_form_of(const struct request_forms *f, uint32_t series);
+const struct request_form *request_form_of(const struct request_forms *f, const struct task *t);
 /* The variables of a class (index in plan->classes). */
 const struct var_names *request_var_names(const struct request_forms *f, uint32_t user_class);
 /* Sets a new user's variables: each initial value is rendered once. Takes no memory when the class
