@@ -80,6 +80,8 @@ struct stats {
     uint32_t n_tasks;
     struct cell **cells;             /* [STATS_PHASES_MAX * n_tasks], each NULL until used */
     uint32_t first_phase, end_phase; /* cells outside [first, end) are empty */
+    struct cell **spare;             /* cleared cells, kept for the next ones */
+    size_t n_spare, cap_spare;
 };
 
 struct stats *stats_new(uint32_t n_tasks);
