@@ -1,0 +1,19 @@
+/* All fault kinds by name: each is a const descriptor in an inject_*.c file, listed once more in
+ * catalog.c. Two lists and no registration: order, static linking and readers all know where to
+ * look. */
+#ifndef CHAOSLIB_INJECT_H
+#define CHAOSLIB_INJECT_H
+
+#include "chaoslib/chaos.h"
+
+/* ---- backend `process` ---- */
+extern const struct fault_kind fault_process_kill, fault_process_stop, fault_process_restart,
+    fault_process_pause, fault_process_signal, fault_process_exec;
+
+/* ---- backend `proxy` ---- */
+extern const struct fault_kind fault_proxy_latency, fault_proxy_bandwidth, fault_proxy_loss,
+    fault_proxy_reset, fault_proxy_refuse, fault_proxy_blackhole, fault_proxy_slow_close,
+    fault_proxy_slicer, fault_proxy_limit_data, fault_proxy_http_status, fault_proxy_http_abort,
+    fault_proxy_http_delay, fault_proxy_http_body, fault_proxy_http_header;
+
+#endif
