@@ -1,0 +1,183 @@
+/* From the workers' deltas to seconds: every 100 ms the deltas are fetched, every second they are
+ * added to the totals, the phases and the endpoints, and become a row. Sums agree because they are
+ * the same numbers. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "campaign/state.h"
+
+#define COLLECT_TIMEOUT_NS (50 * NS_PER_MS)
+
+static void tell_row_series(struct campaign *c, const struct result_row *second)
+{
+    const struct stats *s = c->second;
+    size_t n = 0;
+    size_t max = (size_t)(s->end_phase - s->first_phase) * s->n_tasks;
+    auto_free struct row *rows = xcalloc(max, sizeof(*rows));
+
+    for (uint32_t p = s->first_phase; p < s->end_phase; p++) {
+        for (uint32_t t = 0; t < s->n_tasks; t++) {
+            const struct cell *cell = stats_peek(s, p, t);
+            if (cell)
+                rows[n++] =
+                    (struct row){ .t_ns = second->t_ns, .phase = p, .endpoint = t, .cell = cell };
+        }
+    }
+    for (struct observer *const *o = c->opts->observers; o && *o; o++)
+        if ((*o)->second)
+            (*o)->second((*o)->arg, c->result, second, rows, n);
+}
+
+static void add_to_result(struct campaign *c, uint32_t phase, uint32_t task,
+                          const struct cell *cell)
+{
+    struct result *r = c->result;
+    struct result_phase *p = &r->phases[MIN(phase, (uint32_t)r->n_phases - 1)];
+
+    if (!p->endpoints[task])
+        p->endpoints[task] = cell_new();
+    cell_merge(p->endpoints[task], cell);
+    cell_merge(&p->cell, cell);
+    cell_merge(&r->endpoints[task].cell, cell);
+    cell_merge(&r->total, cell);
+    cell_merge(c->second_cell, cell);
+}
+
+static void roll_up(struct campaign *c)
+{
+    const struct stats *s = c->second;
+
+    cell_clear(c->second_cell);
+    for (uint32_t p = s->first_phase; p < s->end_phase; p++) {
+        for (uint32_t t = 0; t < s->n_tasks; t++) {
+            const struct cell *cell = stats_peek(s, p, t);
+            if (cell)
+                add_to_result(c, p, t, cell);
+        }
+    }
+}
+
+static void row_add_cell(struct result_row *row, const struct cell *cell)
+{
+    row->ok += cell->n_ok;
+    row->fail += cell->n_fail;
+    row->dropped += cell->fails[FAIL_DROPPED];
+    for (size_t i = 0; i < FAIL_CLASS_MAX; i++)
+        row->fails[i] += cell->fails[i];
+    hist_merge(&row->response, &cell->response);
+}
+
+static void row_join(struct result_row *into, struct result_row *from)
+{
+    into->phase = from->phase;
+    into->users = MAX(into->users, from->users);
+    into->in_flight = MAX(into->in_flight, from->in_flight);
+    into->ok += from->ok;
+    into->fail += from->fail;
+    into->dropped += from->dropped;
+    for (size_t i = 0; i < FAIL_CLASS_MAX; i++)
+        into->fails[i] += from->fails[i];
+    hist_merge(&into->response, &from->response);
+    hist_done(&from->response);
+}
+
+/* Long runs: two rows become one, so that the document and our memory stay bounded. */
+static void halve_rows(struct campaign *c)
+{
+    struct result *r = c->result;
+    size_t n = 0;
+
+    for (size_t i = 0; i + 1 < r->n_rows; i += 2) {
+        row_join(&r->rows[i], &r->rows[i + 1]);
+        r->rows[n++] = r->rows[i];
+    }
+    r->n_rows = n;
+    c->row_span_ns *= 2;
+    c->row_fill = 0;
+}
+
+static struct result_row *next_row(struct campaign *c)
+{
+    struct result *r = c->result;
+
+    if (r->n_rows && c->row_fill && c->row_fill < c->row_span_ns / NS_PER_SEC)
+        return &r->rows[r->n_rows - 1];
+    if (r->n_rows >= ROWS_MAX)
+        halve_rows(c);
+    if (!r->rows)
+        r->rows = xcalloc(ROWS_MAX, sizeof(*r->rows));
+    struct result_row *row = &r->rows[r->n_rows++];
+    *row = (struct result_row){ .t_ns = c->second_start_ns };
+    c->row_fill = 0;
+    return row;
+}
+
+static void watch_generator(struct campaign *c)
+{
+    struct result *r = c->result;
+
+    c->seconds++;
+    if (c->status.cpu_share > 0.95)
+        c->busy_seconds++;
+    r->cpu_share_max = MAX(r->cpu_share_max, c->status.cpu_share);
+    r->users_max = MAX(r->users_max, c->status.users);
+    r->arrivals_due = c->status.arrivals_due;
+    r->iterations = c->status.iterations;
+}
+
+static void end_second(struct campaign *c, uint64_t t_ns)
+{
+    struct result_row second = { .t_ns = c->second_start_ns,
+                                 .phase = (int)c->result->n_phases - 1,
+                                 .users = c->status.users,
+                                 .in_flight = c->status.in_flight };
+
+    roll_up(c);
+    row_add_cell(&second, c->second_cell);
+    c->last_second_requests = second.ok + second.fail;
+    c->last_second_failures = second.fail;
+    c->p50_ns = hist_quantile_ns(&second.response, 0.50);
+    c->p95_ns = hist_quantile_ns(&second.response, 0.95);
+    c->p99_ns = hist_quantile_ns(&second.response, 0.99);
+    watch_generator(c);
+    tell_row_series(c, &second);
+    evaluate_second(c, t_ns);
+    row_join(next_row(c), &second);
+    c->row_fill++;
+    stats_clear(c->second);
+}
+
+static void fetch(struct campaign *c, uint64_t timeout_ns)
+{
+    if (runner_collect(c->runner, c->delta, &c->status, timeout_ns) > 0)
+        log_debug("runner.late", "a worker did not answer within %.0f ms", ns_to_ms(timeout_ns));
+}
+
+void measure_tick(struct campaign *c, uint64_t now_ns)
+{
+    uint64_t t = since_start(c, now_ns);
+
+    fetch(c, COLLECT_TIMEOUT_NS);
+    c->result->duration_ns = t;
+    felt_tick(c, t, c->delta);
+    stats_merge(c->second, c->delta);
+    stats_clear(c->delta);
+    if (t < c->second_start_ns + NS_PER_SEC)
+        return;
+    end_second(c, t);
+    c->second_start_ns = t / NS_PER_SEC * NS_PER_SEC;
+}
+
+void measure_last(struct campaign *c)
+{
+    uint64_t t = since_start(c, clock_now_ns());
+
+    fetch(c, NS_PER_SEC);
+    felt_tick(c, t, c->delta);
+    stats_merge(c->second, c->delta);
+    stats_clear(c->delta);
+    c->result->duration_ns = t;
+    if (!stats_is_empty(c->second) || t > c->second_start_ns)
+        end_second(c, t);
+}
