@@ -13,6 +13,7 @@
 
 enum verdict { VERDICT_PASS, VERDICT_FAIL, VERDICT_ERROR, VERDICT_STOPPED, VERDICT_INVALID };
 const char *verdict_name(enum verdict v); /* "Pass" … */
+bool verdict_by_name(const char *name, enum verdict *ret);
 
 enum phase_kind {
     PHASE_WARM_UP,
@@ -24,10 +25,19 @@ enum phase_kind {
 };
 const char *phase_kind_name(
     enum phase_kind k); /* "warm-up" "baseline" "inject" "recovery" "cool-down" */
+enum phase_kind phase_kind_by_name(const char *name); /* PHASE_KIND_MAX when unknown */
+
+/* How many requests of one endpoint ended up in one second of the run; for Locust's --json. */
+struct result_second {
+    uint32_t at_s; /* seconds from the start */
+    uint32_t ok, fail;
+};
 
 struct result_endpoint {
     char *name, *method, *user_class;
-    struct cell cell; /* whole run */
+    struct cell cell;              /* whole run */
+    struct result_second *seconds; /* only seconds in which something was seen, ascending */
+    size_t n_seconds;
 };
 
 struct result_phase {
@@ -82,7 +92,10 @@ struct result_row {
     uint64_t users, in_flight, ok, fail, dropped;
     uint64_t fails[FAIL_CLASS_MAX];
     struct hist response; /* successes and censored */
+    struct hist failed;   /* failures that are not censored */
 };
+/* Adds what a cell counted in that second: ok, fail, dropped, fails, response, failed. */
+void result_row_count(struct result_row *row, const struct cell *c);
 
 struct result {
     char *run_id, *name, *description, *target, *engine, *version, *seed_text,
@@ -115,8 +128,30 @@ struct result {
     size_t n_notes; /* limits raised, engine, warnings */
 };
 
+struct row; /* observer.h */
+
+/* What a result may hold when it comes from a file. */
+#define RESULT_ENDPOINTS_MAX STATS_TASKS_MAX
+#define RESULT_PHASES_MAX 1024
+#define RESULT_FAULTS_MAX 1024
+#define RESULT_THRESHOLDS_MAX 1024
+#define RESULT_NOTES_MAX 256
+#define RESULT_ROWS_MAX 100000 /* seconds: more than a day */
+
 struct result *result_new(void);
 void result_free(struct result *r);
+static inline void result_autofree(struct result **r)
+{
+    result_free(*r);
+}
+/* Appends one second: copies `second` (with its histogram) into r->rows, and counts `rows` (its
+ * series) into endpoints[].seconds. Totals and phases are not touched. */
+void result_add_second(struct result *r, const struct result_row *second, const struct row *rows,
+                       size_t n);
+/* The end of a phase, or of the run so far while it lasts. */
+uint64_t result_phase_end_ns(const struct result *r, const struct result_phase *p);
+/* The cell of an endpoint in a phase; made when there is none. */
+struct cell *result_phase_cell(struct result *r, size_t phase, size_t endpoint);
 struct json *result_to_json(const struct result *r);
 int result_from_json(const struct json *j, struct result **ret, struct err *err) MUST_CHECK;
 
