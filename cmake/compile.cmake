@@ -17,7 +17,7 @@ if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
     -Wduplicated-branches -Wuse-after-free=3)
 else()
   target_compile_options(chaos_flags INTERFACE -Wcomma -Wnewline-eof -Wthread-safety
-    -Wno-gnu-statement-expression -Wno-gnu-zero-variadic-macro-arguments -Wno-language-extension-token)
+    -Wno-keyword-macro -Wno-gnu-statement-expression -Wno-gnu-zero-variadic-macro-arguments -Wno-language-extension-token)
 endif()
 
 if(CHAOS_ASAN)

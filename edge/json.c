@@ -1,0 +1,312 @@
+/* See json.h. cJSON, with what it leaves open closed before it sees the text: depth, size, UTF-8,
+ * and the escape \u0000, which would silently cut a string. */
+#include "edge/json.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/parse.h"
+
+static cJSON *unwrap(struct json *j)
+{
+    return (cJSON *)j;
+}
+
+static const cJSON *unwrap_const(const struct json *j)
+{
+    return (const cJSON *)j;
+}
+
+static struct json *wrap(cJSON *j)
+{
+    return (struct json *)j;
+}
+
+static const struct json *wrap_const(const cJSON *j)
+{
+    return (const struct json *)j;
+}
+
+/* Small fixed things abort when memory is out: so does a node. */
+static cJSON *must(cJSON *node)
+{
+    if (!node)
+        abort();
+    return node;
+}
+
+struct json *json_object(void)
+{
+    return wrap(must(cJSON_CreateObject()));
+}
+
+struct json *json_array(void)
+{
+    return wrap(must(cJSON_CreateArray()));
+}
+
+void json_free(struct json *j)
+{
+    cJSON_Delete(unwrap(j));
+}
+
+struct json *json_put(struct json *j, const char *key, struct json *child)
+{
+    cJSON *parent = unwrap(j), *item = unwrap(child);
+    bool ok = key ? cJSON_AddItemToObject(parent, key, item) : cJSON_AddItemToArray(parent, item);
+
+    if (!ok)
+        abort();
+    return child;
+}
+
+void json_put_str(struct json *j, const char *key, const char *value)
+{
+    json_put(j, key, wrap(must(value ? cJSON_CreateString(value) : cJSON_CreateNull())));
+}
+
+void json_put_num(struct json *j, const char *key, double value)
+{
+    json_put(j, key, wrap(must(isfinite(value) ? cJSON_CreateNumber(value) : cJSON_CreateNull())));
+}
+
+void json_put_u64(struct json *j, const char *key, uint64_t value)
+{
+    json_put_num(j, key, (double)value);
+}
+
+void json_put_bool(struct json *j, const char *key, bool value)
+{
+    json_put(j, key, wrap(must(cJSON_CreateBool(value))));
+}
+
+void json_put_null(struct json *j, const char *key)
+{
+    json_put(j, key, wrap(must(cJSON_CreateNull())));
+}
+
+/* ---- reading ---- */
+
+static const cJSON *array_item(const cJSON *array, const char *step, size_t len)
+{
+    size_t index = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        if (step[i] < '0' || step[i] > '9' || i > 8)
+            return NULL;
+        index = index * 10 + (size_t)(step[i] - '0');
+    }
+    return len ? cJSON_GetArrayItem(array, (int)index) : NULL;
+}
+
+static const cJSON *member(const cJSON *object, const char *step, size_t len)
+{
+    const cJSON *item;
+
+    cJSON_ArrayForEach(item, object)
+    {
+        if (item->string && strlen(item->string) == len && !memcmp(item->string, step, len))
+            return item;
+    }
+    return NULL;
+}
+
+const struct json *json_get(const struct json *j, const char *path)
+{
+    const cJSON *at = unwrap_const(j);
+
+    while (at && *path) {
+        size_t len = strcspn(path, ".");
+        if (cJSON_IsArray(at))
+            at = array_item(at, path, len);
+        else
+            at = cJSON_IsObject(at) ? member(at, path, len) : NULL;
+        path += len;
+        path += *path == '.';
+    }
+    return wrap_const(at);
+}
+
+const char *json_str(const struct json *j, const char *path, const char *absent)
+{
+    const cJSON *at = unwrap_const(json_get(j, path));
+
+    return cJSON_IsString(at) ? at->valuestring : absent;
+}
+
+double json_num(const struct json *j, const char *path, double absent)
+{
+    const cJSON *at = unwrap_const(json_get(j, path));
+
+    return cJSON_IsNumber(at) ? at->valuedouble : absent;
+}
+
+uint64_t json_u64(const struct json *j, const char *path, uint64_t absent)
+{
+    const cJSON *at = unwrap_const(json_get(j, path));
+
+    if (!cJSON_IsNumber(at) || !(at->valuedouble >= 0) || at->valuedouble >= 0x1p64)
+        return absent;
+    return (uint64_t)at->valuedouble;
+}
+
+bool json_bool(const struct json *j, const char *path, bool absent)
+{
+    const cJSON *at = unwrap_const(json_get(j, path));
+
+    return cJSON_IsBool(at) ? cJSON_IsTrue(at) != 0 : absent;
+}
+
+bool json_is_null(const struct json *j)
+{
+    return !j || cJSON_IsNull(unwrap_const(j));
+}
+
+bool json_is_object(const struct json *j)
+{
+    return cJSON_IsObject(unwrap_const(j));
+}
+
+bool json_is_array(const struct json *j)
+{
+    return cJSON_IsArray(unwrap_const(j));
+}
+
+size_t json_len(const struct json *j)
+{
+    return json_is_object(j) || json_is_array(j) ? (size_t)cJSON_GetArraySize(unwrap_const(j)) : 0;
+}
+
+const struct json *json_at(const struct json *j, size_t i)
+{
+    if (i > INT32_MAX || !(json_is_object(j) || json_is_array(j)))
+        return NULL;
+    return wrap_const(cJSON_GetArrayItem(unwrap_const(j), (int)i));
+}
+
+const char *json_key(const struct json *j)
+{
+    return j ? unwrap_const(j)->string : NULL;
+}
+
+const struct json *json_first(const struct json *j)
+{
+    return json_is_object(j) || json_is_array(j) ? wrap_const(unwrap_const(j)->child) : NULL;
+}
+
+const struct json *json_next(const struct json *item)
+{
+    return item ? wrap_const(unwrap_const(item)->next) : NULL;
+}
+
+char *json_print(const struct json *j, bool pretty)
+{
+    const cJSON *tree = unwrap_const(j);
+    char *text = pretty ? cJSON_Print(tree) : cJSON_PrintUnformatted(tree);
+
+    return text ? text : xstrdup("null");
+}
+
+/* ---- parsing ---- */
+
+struct place {
+    unsigned line, col;
+};
+
+static struct place place_of(const char *text, size_t at)
+{
+    struct place p = { 1, 1 };
+
+    for (size_t i = 0; i < at; i++) {
+        p.col++;
+        if (text[i] == '\n')
+            p = (struct place){ p.line + 1, 1 };
+    }
+    return p;
+}
+
+static int refuse(const char *text, size_t at, enum err_kind kind, const char *why, struct err *err)
+{
+    struct place p = place_of(text, at);
+
+    return err_set(err, kind, EINVAL, "json %u:%u: %s", p.line, p.col, why);
+}
+
+/* Looks at brackets and strings only; all else is cJSON's to judge. */
+static int scan(const char *text, size_t len, struct err *err)
+{
+    unsigned depth = 0;
+    bool in_string = false;
+
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+        if (c == '\0')
+            return refuse(text, i, ERR_USAGE, "a NUL byte", err);
+        if (in_string && c == '\\') {
+            if (len - i >= 6 && !memcmp(text + i, "\\u0000", 6))
+                return refuse(text, i, ERR_USAGE, "a text may not contain \\u0000", err);
+            i++;
+        } else if (c == '"') {
+            in_string = !in_string;
+        } else if (!in_string && (c == '[' || c == '{')) {
+            if (++depth > JSON_DEPTH_MAX)
+                return refuse(text, i, ERR_LIMIT, "nested deeper than 64 levels", err);
+        } else if (!in_string && (c == ']' || c == '}')) {
+            depth -= depth > 0;
+        }
+    }
+    return 0;
+}
+_Static_assert(JSON_DEPTH_MAX == 64, "the message names the limit");
+
+int json_parse(const char *text, size_t len, struct json **ret, struct err *err)
+{
+    const char *end = NULL;
+
+    if (len > JSON_SIZE_MAX)
+        return err_set(err, ERR_LIMIT, EFBIG, "json: larger than 256 MiB");
+    if (!utf8_is_valid(text, len))
+        return err_set(err, ERR_USAGE, EINVAL, "json: not valid UTF-8");
+    if (scan(text, len, err) < 0)
+        return -EINVAL;
+    auto(json) struct json *j = wrap(cJSON_ParseWithLengthOpts(text, len, &end, false));
+    size_t used = end ? (size_t)(end - text) : 0;
+    if (!j)
+        return refuse(text, MIN(used, len), ERR_USAGE,
+                      used >= len ? "the text ends too early" : "not JSON from here on", err);
+    while (used < len && strchr(" \t\r\n", text[used]))
+        used++;
+    if (used < len)
+        return refuse(text, used, ERR_USAGE, "more text after the end", err);
+    *ret = TAKE(j);
+    return 0;
+}
+
+void json_quote(struct buf *out, const char *s)
+{
+    static const char short_form[0x20] = {
+        ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'
+    };
+
+    buf_addc(out, '"');
+    while (*s) {
+        size_t plain = 0;
+        while ((unsigned char)s[plain] >= 0x20 && s[plain] != '"' && s[plain] != '\\')
+            plain++;
+        buf_add(out, s, plain);
+        s += plain;
+        unsigned char c = (unsigned char)*s;
+        if (!c)
+            break;
+        if (c == '"' || c == '\\')
+            buf_addf(out, "\\%c", c);
+        else if (short_form[c])
+            buf_addf(out, "\\%c", short_form[c]);
+        else
+            buf_addf(out, "\\u%04x", c);
+        s++;
+    }
+    buf_addc(out, '"');
+}
