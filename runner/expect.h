@@ -8,6 +8,9 @@
 
 struct expect_form; /* an `expect` made ready: status set, compiled regex; immutable, shared */
 
+/* "200", "2xx", "200-204" into bits of 0..599; none: 100..399. -EINVAL for a bad one. */
+int expect_status_bits(const struct strs *status, uint64_t bits[10], struct err *err) MUST_CHECK;
+
 /* In the arena but for the regex: expect_form_done releases that. -EINVAL for a bad status or
  * regex. */
 int expect_form_new(struct arena *a, const struct expect *e, struct expect_form **ret,
