@@ -342,7 +342,7 @@ int campaign_run(const struct campaign_opts *opts, struct result **ret, struct e
         return dry_run(opts->plan, stdout);
     if (take_over_signals(&c, &old, err) < 0)
         return EXIT_COULD_NOT_RUN;
-    c.row_span_ns = NS_PER_SEC;
+    c.row_span = 1;
     c.injector.wake_fd = -1;
     c.abort = latch_new();
     c.hurry = latch_new();

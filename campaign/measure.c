@@ -9,21 +9,30 @@
 
 #define COLLECT_TIMEOUT_NS (50 * NS_PER_MS)
 
-static void tell_row_series(struct campaign *c, const struct result_row *second)
+/* The series of this second; the caller frees. */
+static struct row *rows_of_second(const struct campaign *c, size_t *ret_n)
 {
     const struct stats *s = c->second;
-    size_t n = 0;
     size_t max = (size_t)(s->end_phase - s->first_phase) * s->n_tasks;
-    auto_free struct row *rows = xcalloc(max, sizeof(*rows));
+    struct row *rows = xcalloc(max, sizeof(*rows));
+    size_t n = 0;
 
     for (uint32_t p = s->first_phase; p < s->end_phase; p++) {
         for (uint32_t t = 0; t < s->n_tasks; t++) {
             const struct cell *cell = stats_peek(s, p, t);
             if (cell)
-                rows[n++] =
-                    (struct row){ .t_ns = second->t_ns, .phase = p, .endpoint = t, .cell = cell };
+                rows[n++] = (struct row){
+                    .t_ns = c->second_start_ns, .phase = p, .endpoint = t, .cell = cell
+                };
         }
     }
+    *ret_n = n;
+    return rows;
+}
+
+static void tell_second(struct campaign *c, const struct result_row *second, const struct row *rows,
+                        size_t n)
+{
     for (struct observer *const *o = c->opts->observers; o && *o; o++)
         if ((*o)->second)
             (*o)->second((*o)->arg, c->result, second, rows, n);
@@ -33,12 +42,10 @@ static void add_to_result(struct campaign *c, uint32_t phase, uint32_t task,
                           const struct cell *cell)
 {
     struct result *r = c->result;
-    struct result_phase *p = &r->phases[MIN(phase, (uint32_t)r->n_phases - 1)];
+    size_t p = MIN(phase, r->n_phases - 1);
 
-    if (!p->endpoints[task])
-        p->endpoints[task] = cell_new();
-    cell_merge(p->endpoints[task], cell);
-    cell_merge(&p->cell, cell);
+    cell_merge(result_phase_cell(r, p, task), cell);
+    cell_merge(&r->phases[p].cell, cell);
     cell_merge(&r->endpoints[task].cell, cell);
     cell_merge(&r->total, cell);
     cell_merge(c->second_cell, cell);
@@ -58,16 +65,6 @@ static void roll_up(struct campaign *c)
     }
 }
 
-static void row_add_cell(struct result_row *row, const struct cell *cell)
-{
-    row->ok += cell->n_ok;
-    row->fail += cell->n_fail;
-    row->dropped += cell->fails[FAIL_DROPPED];
-    for (size_t i = 0; i < FAIL_CLASS_MAX; i++)
-        row->fails[i] += cell->fails[i];
-    hist_merge(&row->response, &cell->response);
-}
-
 static void row_join(struct result_row *into, struct result_row *from)
 {
     into->phase = from->phase;
@@ -79,38 +76,33 @@ static void row_join(struct result_row *into, struct result_row *from)
     for (size_t i = 0; i < FAIL_CLASS_MAX; i++)
         into->fails[i] += from->fails[i];
     hist_merge(&into->response, &from->response);
+    hist_merge(&into->failed, &from->failed);
     hist_done(&from->response);
+    hist_done(&from->failed);
 }
 
 /* Long runs: two rows become one, so that the document and our memory stay bounded. */
-static void halve_rows(struct campaign *c)
+static void bound_rows(struct campaign *c)
 {
     struct result *r = c->result;
     size_t n = 0;
 
+    if (c->row_fill && c->row_fill < c->row_span) { /* the last row is not full yet */
+        row_join(&r->rows[r->n_rows - 2], &r->rows[r->n_rows - 1]);
+        r->n_rows--;
+        c->row_fill++;
+        return;
+    }
+    c->row_fill = 1;
+    if (r->n_rows < ROWS_MAX)
+        return;
     for (size_t i = 0; i + 1 < r->n_rows; i += 2) {
         row_join(&r->rows[i], &r->rows[i + 1]);
         r->rows[n++] = r->rows[i];
     }
     r->n_rows = n;
-    c->row_span_ns *= 2;
-    c->row_fill = 0;
-}
-
-static struct result_row *next_row(struct campaign *c)
-{
-    struct result *r = c->result;
-
-    if (r->n_rows && c->row_fill && c->row_fill < c->row_span_ns / NS_PER_SEC)
-        return &r->rows[r->n_rows - 1];
-    if (r->n_rows >= ROWS_MAX)
-        halve_rows(c);
-    if (!r->rows)
-        r->rows = xcalloc(ROWS_MAX, sizeof(*r->rows));
-    struct result_row *row = &r->rows[r->n_rows++];
-    *row = (struct result_row){ .t_ns = c->second_start_ns };
-    c->row_fill = 0;
-    return row;
+    c->row_span *= 2;
+    c->row_fill = c->row_span;
 }
 
 static void watch_generator(struct campaign *c)
@@ -133,18 +125,23 @@ static void end_second(struct campaign *c, uint64_t t_ns)
                                  .users = c->status.users,
                                  .in_flight = c->status.in_flight };
 
+    size_t n;
+
     roll_up(c);
-    row_add_cell(&second, c->second_cell);
+    result_row_count(&second, c->second_cell);
+    auto_free struct row *rows = rows_of_second(c, &n);
     c->last_second_requests = second.ok + second.fail;
     c->last_second_failures = second.fail;
     c->p50_ns = hist_quantile_ns(&second.response, 0.50);
     c->p95_ns = hist_quantile_ns(&second.response, 0.95);
     c->p99_ns = hist_quantile_ns(&second.response, 0.99);
     watch_generator(c);
-    tell_row_series(c, &second);
+    tell_second(c, &second, rows, n);
     evaluate_second(c, t_ns);
-    row_join(next_row(c), &second);
-    c->row_fill++;
+    result_add_second(c->result, &second, rows, n);
+    bound_rows(c);
+    hist_done(&second.response);
+    hist_done(&second.failed);
     stats_clear(c->second);
 }
 

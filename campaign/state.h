@@ -105,12 +105,11 @@ struct campaign {
     size_t n_slots;
     struct injector injector;
 
-    uint64_t start_ns;        /* CLOCK_MONOTONIC of t = 0 */
-    uint64_t next_tick_ns;    /* monotonic */
-    uint64_t second_start_ns; /* from start */
-    uint64_t load_end_ns;     /* from start; T_NONE: open end */
-    uint64_t row_span_ns;
-    unsigned row_fill; /* seconds merged into the last row */
+    uint64_t start_ns;           /* CLOCK_MONOTONIC of t = 0 */
+    uint64_t next_tick_ns;       /* monotonic */
+    uint64_t second_start_ns;    /* from start */
+    uint64_t load_end_ns;        /* from start; T_NONE: open end */
+    unsigned row_span, row_fill; /* seconds a row holds; and the last one holds now */
     int signal_fd;
     unsigned signals;  /* how many SIGINT or SIGTERM */
     bool stopping;     /* the load was asked to end */
@@ -181,6 +180,5 @@ void verdict_decide(struct campaign *c);
 /* observers, all in order */
 void tell_phase(struct campaign *c, size_t phase);
 void tell_fault(struct campaign *c, size_t fault);
-void tell_second(struct campaign *c, const struct result_row *second);
 
 #endif
