@@ -213,6 +213,18 @@ static void escape(struct buf *out, const char *s, const struct escape *map, siz
     }
 }
 
+void text_utf8(struct buf *out, const char *s)
+{
+    for (const unsigned char *p = (const unsigned char *)s; *p;) {
+        size_t n = utf8_len(p);
+        if (n)
+            buf_add(out, p, n);
+        else
+            buf_adds(out, REPLACEMENT);
+        p += n ? n : 1;
+    }
+}
+
 void text_plain(struct buf *out, const char *s)
 {
     escape(out, s, NULL, 0);

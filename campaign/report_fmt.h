@@ -43,6 +43,7 @@ static inline const char *text_or_empty(const char *s)
 void fault_title(const struct result *r, const struct result_fault *f, struct buf *out);
 
 /* ---- foreign text; all replace what is no UTF-8 by U+FFFD and drop control characters ---- */
+void text_utf8(struct buf *out, const char *s);     /* control characters stay: for JSON */
 void text_plain(struct buf *out, const char *s);    /* terminals: no escape sequence gets through */
 void text_html(struct buf *out, const char *s);     /* element content and quoted attributes */
 void text_xml(struct buf *out, const char *s);      /* the same, and only what XML 1.0 allows */

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/parse.h"
+#include "campaign/report_fmt.h"
 
 #define EXACT_MAX (UINT64_C(1) << 53)
 #define MS_MAX 1e12 /* some thirty years: beyond it is no instant of a run */
@@ -32,6 +33,18 @@ uint64_t json_ms(const struct json *j, const char *key, uint64_t absent)
     if (!(ms >= 0 && ms <= MS_MAX))
         return absent;
     return (uint64_t)llround(ms * (double)NS_PER_MS);
+}
+
+void json_put_text(struct json *j, const char *key, const char *s)
+{
+    auto_buf struct buf clean = BUF_INIT((size_t)64 << 20);
+
+    if (!s) {
+        json_put_null(j, key);
+        return;
+    }
+    text_utf8(&clean, s);
+    json_put_str(j, key, buf_str(&clean));
 }
 
 void json_put_exact(struct json *j, const char *key, uint64_t value)

@@ -8,6 +8,8 @@
 /* Instants and durations are milliseconds in JSON; T_NONE is null. */
 void json_put_ms(struct json *j, const char *key, uint64_t ns);
 uint64_t json_ms(const struct json *j, const char *key, uint64_t absent);
+/* A text that may have come from anywhere: what is no UTF-8 in it is replaced, NULL is null. */
+void json_put_text(struct json *j, const char *key, const char *s);
 /* A 64-bit number: a JSON number when a double holds it exactly, else decimal text. */
 void json_put_exact(struct json *j, const char *key, uint64_t value);
 uint64_t json_exact(const struct json *j, const char *key, uint64_t absent);

@@ -10,7 +10,7 @@ struct json *phase_json(const struct result_phase *p, bool with_cell)
 {
     struct json *j = json_object();
 
-    json_put_str(j, "name", p->name);
+    json_put_text(j, "name", p->name);
     json_put_str(j, "kind", phase_kind_name(p->kind));
     if (p->fault >= 0)
         json_put_u64(j, "fault", (uint64_t)p->fault);
@@ -52,16 +52,16 @@ struct json *fault_json(const struct result_fault *f)
 {
     struct json *j = json_object();
 
-    json_put_str(j, "name", f->name);
-    json_put_str(j, "kind", f->kind);
-    json_put_str(j, "backend", f->backend);
-    json_put_str(j, "target", f->target);
+    json_put_text(j, "name", f->name);
+    json_put_text(j, "kind", f->kind);
+    json_put_text(j, "backend", f->backend);
+    json_put_text(j, "target", f->target);
     json_put_u64(j, "activation", f->activation);
     json_put_bool(j, "one_shot", f->one_shot);
     json_put_bool(j, "verified_in", f->verified_in);
     json_put_bool(j, "verified_out", f->verified_out);
     json_put_str(j, "ended_by", fault_end_name(f->ended_by));
-    json_put_str(j, "error", f->error);
+    json_put_text(j, "error", f->error);
     json_put_bool(j, "felt", f->felt);
     put_fault_times(j, f);
     json_put_u64(j, "requests_lost", f->requests_lost);
@@ -75,14 +75,14 @@ struct json *threshold_json(const struct result_threshold *t)
 {
     struct json *j = json_object();
 
-    json_put_str(j, "expression", t->expression);
-    json_put_str(j, "phase", t->phase);
+    json_put_text(j, "expression", t->expression);
+    json_put_text(j, "phase", t->phase);
     if (t->has_value)
         json_put_num(j, "value", t->value);
     else
         json_put_null(j, "value");
     json_put_num(j, "limit", t->limit);
-    json_put_str(j, "unit", t->unit);
+    json_put_text(j, "unit", t->unit);
     json_put_bool(j, "ok", t->ok);
     json_put_bool(j, "aborted", t->aborted);
     json_put_ms(j, "first_broken_ms", t->first_broken_ns);
@@ -93,9 +93,9 @@ struct json *endpoint_json(const struct result_endpoint *e)
 {
     struct json *j = json_object();
 
-    json_put_str(j, "name", e->name);
-    json_put_str(j, "method", e->method);
-    json_put_str(j, "user_class", e->user_class);
+    json_put_text(j, "name", e->name);
+    json_put_text(j, "method", e->method);
+    json_put_text(j, "user_class", e->user_class);
     return j;
 }
 
@@ -103,7 +103,7 @@ void health_put_json(struct json *j, const struct result *r)
 {
     struct json *g = json_put(j, "generator", json_object());
 
-    json_put_str(g, "engine", r->engine);
+    json_put_text(g, "engine", r->engine);
     json_put_u64(g, "threads", r->threads);
     json_put_num(g, "cpu_share_max", r->cpu_share_max);
     json_put_ms(g, "lag_p99_ms", r->lag_p99_ns);
@@ -119,25 +119,25 @@ void result_put_head(struct json *j, const struct result *r)
     clock_iso(r->started_wall_ns, started);
     json_put_str(j, "verdict", verdict_name(r->verdict));
     json_put_num(j, "exit_code", r->exit_code);
-    json_put_str(j, "reason", r->reason);
+    json_put_text(j, "reason", r->reason);
     json_put_exact(j, "seed", r->seed);
     json_put_str(j, "started_at", started);
     json_put_exact(j, "started_unix_ns", r->started_wall_ns);
     json_put_ms(j, "duration_ms", r->duration_ns);
     json_put_bool(j, "complete", r->complete);
-    json_put_str(j, "run_id", r->run_id);
-    json_put_str(j, "name", r->name);
-    json_put_str(j, "description", r->description);
-    json_put_str(j, "target", r->target);
-    json_put_str(j, "version", r->version);
+    json_put_text(j, "run_id", r->run_id);
+    json_put_text(j, "name", r->name);
+    json_put_text(j, "description", r->description);
+    json_put_text(j, "target", r->target);
+    json_put_text(j, "version", r->version);
     json_put_str(j, "judged_by", r->judged_by);
     json_put_bool(j, "open_load", r->open_load);
     health_put_json(j, r);
     struct json *notes = json_put(j, "notes", json_array());
     for (size_t i = 0; i < r->n_notes; i++)
-        json_put_str(notes, NULL, r->notes[i]);
-    json_put_str(j, "seed_text", r->seed_text);
-    json_put_str(j, "plan", r->plan_text);
+        json_put_text(notes, NULL, r->notes[i]);
+    json_put_text(j, "seed_text", r->seed_text);
+    json_put_text(j, "plan", r->plan_text);
 }
 
 static struct json *seconds_json(const struct result_endpoint *e)
