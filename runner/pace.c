@@ -24,11 +24,12 @@ static void add_piece(struct pace_curve *c, double duration_s, double v0, double
     c->peak = MAX(c->peak, MAX(v0, v1));
 }
 
-/* Moves at the stage's own rate, then holds; cut off by the stage's end. */
-static double add_moving_stage(struct pace_curve *c, const struct stage_plan *s, double from)
+/* Moves at the stage's own rate, then holds; cut off by the stage's end, when it has one. */
+static double add_moving_stage(struct pace_curve *c, const struct stage_plan *s, double from,
+                               bool unbounded)
 {
-    double duration = ns_to_sec(s->duration_ns);
     double needed = fabs(s->target - from) / s->spawn_rate;
+    double duration = unbounded ? needed : ns_to_sec(s->duration_ns);
     double to = s->target;
 
     if (needed > duration) {
@@ -49,9 +50,10 @@ void pace_curve_init(struct pace_curve *c, const struct load_plan_part *p)
     c->pieces = xcalloc(2 * p->n_stages + 1, sizeof *c->pieces);
     for (size_t i = 0; i < p->n_stages; i++) {
         const struct stage_plan *s = &p->stages[i];
+        bool unbounded = c->endless && i + 1 == p->n_stages && s->duration_ns == 0;
 
-        if (s->spawn_rate > 0 && s->duration_ns > 0) {
-            value = add_moving_stage(c, s, value);
+        if (s->spawn_rate > 0 && (s->duration_ns > 0 || unbounded)) {
+            value = add_moving_stage(c, s, value, unbounded);
             continue;
         }
         add_piece(c, ns_to_sec(s->duration_ns), value, s->target);

@@ -1,0 +1,265 @@
+/* One request of a user, followed through its redirects and judged, as one sample. Most requests
+ * are a form's constant bytes and an answer that is no redirect: those touch nothing but the actor.
+ * Only what was rendered or redirected takes a visit. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "runner/worker_internal.h"
+
+#define VISIT_BUF_KEEP ((size_t)64 << 10) /* larger buffers are not kept for reuse */
+
+static struct worker *worker_of(const struct actor *a)
+{
+    return a->drive->w;
+}
+
+static const struct worker_form *form_of(const struct actor *a)
+{
+    return &worker_of(a)->forms[a->request->form];
+}
+
+static struct render_ctx context_of(struct actor *a)
+{
+    struct user *u = &a->user;
+
+    return (struct render_ctx){ .rng = &u->data,
+                                .vars = &u->vars,
+                                .cookies = &u->cookies,
+                                .user_id = u->id,
+                                .iteration = u->iteration };
+}
+
+static struct visit *visit_of(struct actor *a)
+{
+    struct visit_list *unused = &worker_of(a)->visits;
+
+    if (a->visit)
+        return a->visit;
+    a->visit = SLIST_FIRST(unused);
+    if (a->visit)
+        SLIST_REMOVE_HEAD(unused, link);
+    else
+        a->visit = xcalloc(1, sizeof *a->visit);
+    return a->visit;
+}
+
+static void visit_put_back(struct actor *a)
+{
+    struct visit *v = a->visit;
+
+    if (!v)
+        return;
+    if (v->bytes.cap > VISIT_BUF_KEEP)
+        buf_done(&v->bytes);
+    v->hops = 0;
+    SLIST_INSERT_HEAD(&worker_of(a)->visits, v, link);
+    a->visit = NULL;
+}
+
+void visits_done(struct visit_list *l)
+{
+    while (!SLIST_EMPTY(l)) {
+        struct visit *v = SLIST_FIRST(l);
+
+        SLIST_REMOVE_HEAD(l, link);
+        buf_done(&v->bytes);
+        free(v);
+    }
+}
+
+/* What is in flight, as the text that cookies and redirects need. */
+static const struct request_text *text_in_flight(const struct actor *a)
+{
+    return a->visit ? &a->visit->text : request_constant_text(form_of(a)->form);
+}
+
+static void answered(void *arg, const struct answer *answer);
+
+static void send_bytes(struct actor *a, const struct origin *origin, const char *bytes, size_t len)
+{
+    struct worker *w = worker_of(a);
+    const struct request_form *f = form_of(a)->form;
+    const struct http_plan *http = &w->opts.plan->http;
+    struct request r = { .origin = origin,
+                         .bytes = bytes,
+                         .len = len,
+                         .is_head = f->is_head,
+                         .want_body = f->want_body,
+                         .close = !http->keep_alive,
+                         .sched_ns = a->sched_ns,
+                         .start_ns = a->start_ns,
+                         .timeout_ns = f->timeout_ns };
+
+    a->exchange =
+        client_send(w->client, http->conn == CONN_POOLED ? NULL : &a->lane, &r, answered, a);
+}
+
+/* The visit's request, rendered. */
+static int send_visit(struct actor *a)
+{
+    const struct worker_form *wf = form_of(a);
+    const struct request_text *text = &a->visit->text;
+    const struct origin *origin = wf->origin;
+
+    if (!origin || text->base_url != wf->form->base_url)
+        origin = client_origin(worker_of(a)->client, text->base_url, NULL);
+    if (!origin)
+        return -EINVAL;
+    send_bytes(a, origin, text->bytes, text->len);
+    return 0;
+}
+
+static void enter_flight(struct actor *a)
+{
+    struct worker *w = worker_of(a);
+
+    TAILQ_INSERT_TAIL(&w->in_flight, a, link);
+    w->n_in_flight++;
+}
+
+static void leave_flight(struct actor *a)
+{
+    struct worker *w = worker_of(a);
+
+    TAILQ_REMOVE(&w->in_flight, a, link);
+    w->n_in_flight--;
+    a->exchange = NULL;
+}
+
+static void record(struct actor *a, struct sample *s)
+{
+    s->task = a->request->index;
+    worker_record(worker_of(a), s);
+}
+
+/* A value that no URL can hold: the request failed before it was one. */
+static void could_not_send(struct actor *a, uint64_t now_ns)
+{
+    struct sample s = {
+        .fail = FAIL_EXPECTATION, .sched = a->sched_ns, .start = a->start_ns, .done = now_ns
+    };
+
+    visit_put_back(a);
+    record(a, &s);
+    drive_request_done(a, now_ns, false);
+}
+
+void visit_begin(struct actor *a, const struct task *request, uint64_t sched_ns, uint64_t now_ns)
+{
+    struct render_ctx ctx = context_of(a);
+
+    a->request = request;
+    a->sched_ns = sched_ns;
+    a->start_ns = MAX(now_ns, sched_ns);
+
+    const struct worker_form *wf = form_of(a);
+
+    if (LIKELY(request_is_ready(wf->form, &ctx))) {
+        enter_flight(a);
+        send_bytes(a, wf->origin, wf->form->bytes, wf->form->len);
+        return;
+    }
+
+    struct visit *v = visit_of(a);
+
+    if (request_render(wf->form, &ctx, &v->bytes, &v->text, NULL) < 0) {
+        could_not_send(a, now_ns);
+        return;
+    }
+    enter_flight(a);
+    if (send_visit(a) < 0) {
+        leave_flight(a);
+        could_not_send(a, now_ns);
+    }
+}
+
+/* ---- answers ---- */
+
+/* Adds a hop to what the hops before it took. */
+static void fold(const struct visit *v, struct sample *s)
+{
+    const struct sample *sum = &v->sum;
+
+    s->start = sum->start;
+    s->send = sum->send;
+    s->first = sum->first;
+    s->bytes_in += sum->bytes_in;
+    s->bytes_out += sum->bytes_out;
+    s->redirects = v->hops;
+    for (unsigned i = 0; i < STAGE_MAX; i++)
+        s->stage_ns[i] += sum->stage_ns[i];
+}
+
+static bool is_redirect(unsigned status)
+{
+    return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+/* Follows a redirect: true when the next hop is under way. Else it is no redirect, or *s says what
+ * is wrong with it. */
+static bool follow(struct actor *a, const struct answer *answer, struct sample *s)
+{
+    struct worker *w = worker_of(a);
+    struct render_ctx ctx = context_of(a);
+    struct request_text from = *text_in_flight(a);
+    struct visit *v = visit_of(a);
+    int rc = request_redirect(form_of(a)->form, &from, answer, &ctx, &v->bytes, &v->text, NULL);
+
+    if (rc > 0)
+        return false;
+    if (rc < 0 || v->hops >= w->opts.plan->http.max_redirects) {
+        s->fail = FAIL_REDIRECTS;
+        return false;
+    }
+    if (w->cutting) {
+        s->fail = FAIL_INTERRUPTED;
+        return false;
+    }
+
+    v->sum = *s;
+    v->hops++;
+    if (send_visit(a) == 0)
+        return true;
+    v->hops--;
+    s->fail = FAIL_REDIRECTS;
+    return false;
+}
+
+/* An answer that arrived whole: true when a redirect leads on. */
+static bool judge(struct actor *a, const struct answer *answer, struct sample *s)
+{
+    struct worker *w = worker_of(a);
+    const struct http_plan *http = &w->opts.plan->http;
+    const struct request_form *f = form_of(a)->form;
+    char why[WHY_MAX];
+
+    if (http->cookies && answer->head) {
+        const struct request_text *text = text_in_flight(a);
+
+        cookies_store_head(&a->user.cookies, text->host, text->path, answer->head, answer->head_len,
+                           (s->done + w->wall_minus_mono_ns) / NS_PER_SEC);
+    }
+    if (UNLIKELY(is_redirect(s->status)) && http->follow_redirects && follow(a, answer, s))
+        return true;
+    if (s->fail == FAIL_NONE)
+        s->fail = expect_check(f->expect, answer, s->done - s->sched, why);
+    if (s->fail == FAIL_NONE && f->extract)
+        s->fail = extract_apply(f->extract, answer, &a->user.vars, why);
+    return false;
+}
+
+static void answered(void *arg, const struct answer *answer)
+{
+    struct actor *a = arg;
+    struct sample s = answer->sample;
+
+    if (a->visit && a->visit->hops > 0)
+        fold(a->visit, &s);
+    if (LIKELY(s.fail == FAIL_NONE) && judge(a, answer, &s))
+        return;
+    leave_flight(a);
+    record(a, &s);
+    visit_put_back(a);
+    drive_request_done(a, s.done, true);
+}
