@@ -1,0 +1,13 @@
+/* Waiting for a descriptor, an instant and a latch at once. Inside chaoslib only. */
+#ifndef CHAOSLIB_WAIT_H
+#define CHAOSLIB_WAIT_H
+
+#include "chaoslib/chaos.h"
+
+enum wait_answer { WAIT_TIMEOUT, WAIT_READY, WAIT_LATCH };
+
+/* Until `fd` is readable, the latch is set, or the instant has come; the descriptor wins. fd -1:
+ * none. The latch may be NULL. An instant in the past asks once without sleeping. */
+enum wait_answer wait_fd(int fd, const struct latch *l, uint64_t mono_ns);
+
+#endif
