@@ -38,6 +38,13 @@ int processes_resolve(struct processes *p, const char *name, struct proc_id *ret
 /* For children: start again with the same argv, env, cwd, log. */
 int processes_respawn(struct processes *p, const char *name, struct proc_id *ret,
                       struct err *err) MUST_CHECK;
+/* Waits for the row's ready check, or only that it lives; `id` dying meanwhile is an error at once.
+ * When `hurry` (may be NULL) is set, it no longer waits and only says whether it lives. */
+struct latch;
+int processes_wait_ready(struct processes *p, const char *name, const struct proc_id *id,
+                         struct latch *hurry, struct err *err) MUST_CHECK;
+/* A process found by pid was started again by a fault: `name` means this one from now on. */
+void processes_adopt(struct processes *p, const char *name, const struct proc_id *id);
 bool processes_is_child(struct processes *p, const char *name);
 /* While held, an exit of the child is meant (a kill fault) and not an unexpected death. */
 void processes_expect_exit(struct processes *p, const char *name, bool expected);
