@@ -87,7 +87,8 @@ struct fault_run {
 enum fault_flags {
     FAULT_ONE_SHOT = 1 << 0, /* has no duration (kill, restart, exec) */
     FAULT_FREE = 1 << 1, /* ends with our process by construction; nothing for the guardian to do */
-    FAULT_INTRUSIVE = 1 << 2, /* cannot be undone (exec without revert); listed as such */
+    FAULT_INTRUSIVE = 1 << 2,     /* cannot be undone (exec without revert); listed as such */
+    FAULT_SURVIVES_BOOT = 1 << 3, /* a reboot does not end it: undone also after one */
 };
 
 struct fault_kind {
@@ -100,15 +101,19 @@ struct fault_kind {
     /* Resolves and records whom it will hit, acquires all that a revert needs, changes nothing.
      * Fills r->target. */
     int (*prepare)(struct fault_run *r, struct err *err);
-    /* What undo needs, into `record` (an object). NULL for FAULT_FREE kinds. */
+    /* What undo needs, into `record` (an object); what stays empty needs no undo and no guardian.
+     * Secrets go to guardian_keep, never in here. NULL for FAULT_FREE kinds. */
     void (*journal)(const struct fault_run *r, struct json *record);
     int (*inject)(struct fault_run *r, struct err *err);
     int (*verify_in)(struct fault_run *r, struct err *err); /* 0: it is in */
     int (*revert)(struct fault_run *r, struct err *err); /* idempotent; "already gone" is success */
     int (*verify_out)(struct fault_run *r, struct err *err);
+    /* Optional; asked now and then during the hold: the target left by itself, and the fault with
+     * it. */
+    bool (*target_gone)(const struct fault_run *r);
     void (*release)(struct fault_run *r);
     /* From the journal alone, in another process: 0 undone, 1 nothing was to do, negative: could
-     * not. */
+     * not. `record` is what journal() wrote; what guardian_keep got is under "kept", as hex. */
     int (*undo)(const struct json *record, struct err *err);
 };
 

@@ -1,0 +1,1 @@
+unit_test(test_process_faults LIBS chaoslib LABEL func TIMEOUT 120)

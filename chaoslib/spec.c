@@ -1,0 +1,140 @@
+/* `kill: {process: shop}` to a kind and its parameters: which backend is meant follows from the key
+ * that names the target. */
+#include <string.h>
+
+#include "base/parse.h"
+#include "chaoslib/chaos.h"
+
+#define NAMES_MAX 64
+
+static bool is_kind(const struct fault_kind *k, const char *name)
+{
+    return strcmp(k->name, name) == 0;
+}
+
+static void unknown_kind(const struct param_ctx *ctx, const char *name, const struct doc *d)
+{
+    const char *names[NAMES_MAX];
+    auto_buf struct buf list = BUF_INIT(4096);
+    size_t n = 0;
+
+    for (const struct fault_kind *const *k = fault_catalog; *k && n < NAMES_MAX; k++) {
+        names[n++] = (*k)->name;
+        buf_addf(&list, "%s%s", n > 1 ? ", " : "", (*k)->name);
+    }
+    const char *near = nearest_name(name, names, n);
+    if (near)
+        diag_add_key(ctx->diag, d, "unknown fault, did you mean '%s'?", near);
+    else
+        diag_add_key(ctx->diag, d, "unknown fault; known are %s", buf_str(&list));
+}
+
+/* "process: or proxy:" of the kinds with that name. */
+static void list_backends(const char *name, struct buf *out)
+{
+    for (const struct fault_kind *const *k = fault_catalog; *k; k++)
+        if (is_kind(*k, name))
+            buf_addf(out, "%s%s: NAME", out->len ? " or " : "", (*k)->backend);
+}
+
+/* All kinds of that name whose target key is there; the last one, and how many. */
+static const struct fault_kind *by_target(const char *name, const struct doc *d, unsigned *ret_n)
+{
+    const struct fault_kind *found = NULL;
+
+    *ret_n = 0;
+    for (const struct fault_kind *const *k = fault_catalog; *k; k++) {
+        if (!is_kind(*k, name) || !doc_get(d, (*k)->backend))
+            continue;
+        found = *k;
+        ++*ret_n;
+    }
+    return found;
+}
+
+/* The only backend there is needs no key to be told apart; its own table says what is missing. */
+static const struct fault_kind *only_backend(const char *name)
+{
+    const struct fault_kind *found = NULL;
+
+    for (const struct fault_kind *const *k = fault_catalog; *k; k++) {
+        if (!is_kind(*k, name))
+            continue;
+        if (found)
+            return NULL;
+        found = *k;
+    }
+    return found;
+}
+
+static bool exists(const char *name)
+{
+    for (const struct fault_kind *const *k = fault_catalog; *k; k++)
+        if (is_kind(*k, name))
+            return true;
+    return false;
+}
+
+/* `latency: {process: shop}`: a backend, but not one of this kind. */
+static const char *foreign_backend(const char *name, const struct doc *d)
+{
+    for (const struct fault_kind *const *k = fault_catalog; *k; k++)
+        if (doc_get(d, (*k)->backend) && !fault_kind_find(name, (*k)->backend))
+            return (*k)->backend;
+    return NULL;
+}
+
+static const struct fault_kind *pick(const struct param_ctx *ctx, const char *name,
+                                     const struct doc *d)
+{
+    auto_buf struct buf backends = BUF_INIT(1024);
+    unsigned n;
+    const struct fault_kind *kind = by_target(name, d, &n);
+
+    list_backends(name, &backends);
+    if (n == 1)
+        return kind;
+    if (n > 1) {
+        diag_add(ctx->diag, d, "more than one target: keep one of %s", buf_str(&backends));
+        return NULL;
+    }
+    const char *wrong = foreign_backend(name, d);
+    if (wrong) {
+        diag_add_key(ctx->diag, doc_get(d, wrong), "%s cannot hit a %s: give it %s", name, wrong,
+                     buf_str(&backends));
+        return NULL;
+    }
+    kind = only_backend(name);
+    if (!kind)
+        diag_add(ctx->diag, d, "no target: give it %s", buf_str(&backends));
+    return kind;
+}
+
+static const struct fault_kind *kind_of(const struct param_ctx *ctx, const char *name,
+                                        const struct doc *d)
+{
+    if (!exists(name)) {
+        unknown_kind(ctx, name, d);
+        return NULL;
+    }
+    if (d->kind != DOC_MAP) {
+        diag_add(ctx->diag, d, "expected a map, such as  %s: {%s: NAME}", name,
+                 only_backend(name) ? only_backend(name)->backend : "process");
+        return NULL;
+    }
+    return pick(ctx, name, d);
+}
+
+void fault_spec_read(const struct param_ctx *ctx, const char *kind_name, const struct doc *d,
+                     struct fault_spec *ret)
+{
+    const struct fault_kind *kind = kind_of(ctx, kind_name, d);
+    void *params = kind ? arena_alloc(ctx->arena, kind->params_size) : NULL;
+
+    if (!kind)
+        return;
+    if (!params)
+        diag_add(ctx->diag, d, "the plan is too large");
+    else if (param_load(ctx, kind->params, d, params, NULL) == 0)
+        *ret = (struct fault_spec){ .kind = kind, .params = params };
+}

@@ -1,0 +1,127 @@
+/* What the fault tests share: a state directory, victims, and one activation from a text like
+ * "kill process=shop restart_after=50ms". Header-only, since each test is one program. */
+#ifndef TESTS_FAULT_FIXTURE_H
+#define TESTS_FAULT_FIXTURE_H
+
+#include <dirent.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "chaoslib/chaos.h"
+#include "chaoslib/guardian.h"
+#include "chaoslib/journal.h"
+#include "chaoslib/process.h"
+
+/* ---- a directory of its own, removed at the end ---- */
+
+static inline char *scratch_dir(void)
+{
+    char *dir = xstrdup("/tmp/chaos-test-XXXXXX");
+
+    if (!mkdtemp(dir))
+        abort();
+    return dir;
+}
+
+static inline void scratch_remove(char *dir)
+{
+    DIR *d = opendir(dir);
+
+    for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
+        auto_free char *path = xasprintf("%s/%s", dir, e->d_name);
+        unlink(path);
+    }
+    if (d)
+        closedir(d);
+    rmdir(dir);
+    free(dir);
+}
+
+static inline unsigned scratch_count(const char *dir, const char *suffix)
+{
+    DIR *d = opendir(dir);
+    unsigned n = 0;
+
+    for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
+        size_t len = strlen(e->d_name), want = strlen(suffix);
+        n += len >= want && strcmp(e->d_name + len - want, suffix) == 0;
+    }
+    if (d)
+        closedir(d);
+    return n;
+}
+
+/* ---- "kind key=value …" to a fault ---- */
+
+struct fixture_spec {
+    struct arena *arena;
+    struct diag diag;
+    struct fault_spec spec;
+};
+
+static inline void fixture_spec_read(struct fixture_spec *f, const char *text)
+{
+    auto_free char *copy = xstrdup(text);
+    char *save = NULL, *kind = strtok_r(copy, " ", &save);
+
+    *f = (struct fixture_spec){ .arena = arena_new(0) };
+    diag_init(&f->diag);
+    struct doc *map = doc_new(f->arena, DOC_MAP, "test");
+    for (char *kv = strtok_r(NULL, " ", &save); kv; kv = strtok_r(NULL, " ", &save)) {
+        char *eq = strchr(kv, '=');
+        *eq = '\0';
+        doc_map_put(f->arena, map, kv, doc_scalar(f->arena, "test", eq + 1));
+    }
+    const struct param_ctx ctx = { .arena = f->arena, .diag = &f->diag };
+    fault_spec_read(&ctx, kind, map, &f->spec);
+}
+
+static inline void fixture_spec_done(struct fixture_spec *f)
+{
+    diag_done(&f->diag);
+    arena_free(f->arena);
+}
+
+/* ---- waiting, with a generous end ---- */
+
+#define EVENTUALLY(condition)                                                   \
+    do {                                                                        \
+        uint64_t until_ = clock_now_ns() + 20 * NS_PER_SEC;                     \
+        while (!(condition) && clock_now_ns() < until_)                         \
+            clock_sleep_until(clock_now_ns() + NS_PER_MS);                      \
+        if (!(condition))                                                       \
+            fail_msg("%s:%d: not in 20 s: %s", __FILE__, __LINE__, #condition); \
+    } while (0)
+
+/* A process of the test, outside any registry. Not a child that dies with us: killed by name. */
+static inline struct proc_id victim_start(const char *const *argv, const char *log)
+{
+    struct proc_id id = { 0 };
+    struct err err = { 0 };
+    struct proc_spawn_opts opts = { .argv = argv, .log_path = log, .new_session = true };
+
+    if (proc_spawn(&opts, &id, &err) < 0)
+        fail_msg("%s", err.msg);
+    return id;
+}
+
+static inline void victim_end(const struct proc_id *id)
+{
+    if (id->pid <= 1)
+        return;
+    kill(id->pid, SIGCONT);
+    kill(id->pid, SIGKILL);
+    waitpid(id->pid, NULL, 0);
+}
+
+#endif
