@@ -4,7 +4,14 @@
 #include "chaoslib/inject.h"
 
 const struct fault_kind *const fault_catalog[] = {
-    &fault_process_kill, &fault_process_pause, &fault_process_stop, &fault_process_restart, NULL,
+    /* on a process */
+    &fault_process_kill,
+    &fault_process_pause,
+    &fault_process_stop,
+    &fault_process_restart,
+    &fault_process_signal,
+    &fault_process_exec,
+    NULL,
 };
 
 const struct fault_kind *fault_kind_find(const char *name, const char *backend)

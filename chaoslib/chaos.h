@@ -96,7 +96,8 @@ struct fault_kind {
     const char *backend; /* "process": also the key in its params that names the target */
     const char *summary; /* one line for help and docs */
     unsigned flags;
-    const struct param_table *params; /* includes the backend key */
+    unsigned (*flags_of)(const void *params); /* more flags, that depend on them; optional */
+    const struct param_table *params;         /* includes the backend key */
     size_t params_size;
     /* Resolves and records whom it will hit, acquires all that a revert needs, changes nothing.
      * Fills r->target. */
@@ -113,7 +114,8 @@ struct fault_kind {
     bool (*target_gone)(const struct fault_run *r);
     void (*release)(struct fault_run *r);
     /* From the journal alone, in another process: 0 undone, 1 nothing was to do, negative: could
-     * not. `record` is what journal() wrote; what guardian_keep got is under "kept", as hex. */
+     * not. A remark for people may be left in err->msg with kind ERR_NONE. `record` is what
+     * journal() wrote; what guardian_keep got is under "kept", as hex. */
     int (*undo)(const struct json *record, struct err *err);
 };
 
@@ -130,6 +132,8 @@ struct fault_spec {
 /* `d` is the map under the kind's name. Picks the backend by which backend key is there. */
 void fault_spec_read(const struct param_ctx *ctx, const char *kind_name, const struct doc *d,
                      struct fault_spec *ret);
+
+unsigned fault_spec_flags(const struct fault_spec *s);
 
 /* ---- running one activation: blocks; in its own thread ---- */
 /* on_step is called on that thread whenever r->step changes, and once more when r->times.effective

@@ -168,8 +168,8 @@ static void settle_record(struct task *t, const struct json *record)
     }
     t->undone += rc == 0;
     note(t, "reverted", seq, "verified", rc == 0 ? "undone from the journal" : "nothing to undo");
-    tell(t->r, "run %s: %s of %s: %s", t->run_id, kind, target,
-         rc == 0 ? "undone" : "nothing to undo");
+    tell(t->r, "run %s: %s of %s: %s%s%s", t->run_id, kind, target,
+         rc == 0 ? "undone" : "nothing to undo", err.msg[0] ? ": " : "", err.msg);
 }
 
 /* ---- a whole file ---- */

@@ -265,7 +265,10 @@ static int inject_hold_revert(struct execution *x)
     int out = take_out(x, &r->revert_err);
     if (out < 0) {
         r->ended_by = ENDED_BY_ERROR;
-        mark(x, "orphan", "reason", r->revert_err.msg);
+        if (x->has_undo)
+            mark(x, "orphan", "reason", r->revert_err.msg);
+        else /* nobody else could do more */
+            retire(x, "reverted", "verified", "no");
         return out;
     }
     if (in < 0)

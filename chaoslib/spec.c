@@ -125,6 +125,11 @@ static const struct fault_kind *kind_of(const struct param_ctx *ctx, const char 
     return pick(ctx, name, d);
 }
 
+unsigned fault_spec_flags(const struct fault_spec *s)
+{
+    return s->kind->flags | (s->kind->flags_of ? s->kind->flags_of(s->params) : 0);
+}
+
 void fault_spec_read(const struct param_ctx *ctx, const char *kind_name, const struct doc *d,
                      struct fault_spec *ret)
 {
