@@ -147,6 +147,8 @@ uint64_t hist_quantile_ns(const struct hist *h, double q)
 
     uint64_t left = rank_of(h, q);
 
+    if (left == h->count) /* known exactly */
+        return h->max_ns;
     for (unsigned n = 0; n < HIST_PAGES; n++) {
         const uint32_t *page = h->page[n];
 

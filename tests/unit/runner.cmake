@@ -1,0 +1,6 @@
+unit_test(test_hist LIBS runner)
+unit_test(test_limits LIBS runner)
+unit_test(test_pace LIBS runner)
+unit_test(test_stats LIBS runner)
+unit_test(test_trace LIBS runner)
+unit_test(test_user LIBS runner)
