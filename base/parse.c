@@ -142,6 +142,8 @@ int parse_duration(const char *s, unsigned flags, uint64_t *ret_ns, struct err *
         size_t len = strcspn(p, "0123456789.");
         if (!len && last_factor == UINT64_MAX && !*p)
             return bare_duration(s, d, flags, ret_ns, err);
+        if (!len)
+            return USAGE(err, "'%.60s' has a number without a unit: write it like %s", s, example);
         const struct unit *u = find_unit(duration_units, ARRAY_LEN(duration_units), p, len);
         if (!u)
             return USAGE(err, "'%.60s' has the unknown unit '%.*s': use ns us ms s m h d", s,

@@ -5,6 +5,7 @@
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/parse.h"
@@ -201,12 +202,82 @@ const struct json *json_next(const struct json *item)
     return item ? wrap_const(unwrap_const(item)->next) : NULL;
 }
 
+/* ---- printing ---- */
+
+/* The shortest digits that are read back as the same number. cJSON's own printer is content with a
+ * relative error of 2e-16, which turns 2^53 into another integer. */
+static void print_number(double value, struct buf *out)
+{
+    char text[40];
+
+    if (fabs(value) < 0x1p53 + 1 && value == floor(value)) {
+        buf_addf(out, "%.0f", value == 0 ? 0.0 : value);
+        return;
+    }
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof(text), "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    buf_adds(out, text);
+}
+
+static void print_scalar(const cJSON *j, struct buf *out)
+{
+    if (cJSON_IsString(j))
+        json_quote(out, j->valuestring);
+    else if (cJSON_IsNumber(j))
+        print_number(j->valuedouble, out);
+    else if (cJSON_IsBool(j))
+        buf_adds(out, cJSON_IsTrue(j) ? "true" : "false");
+    else
+        buf_adds(out, "null");
+}
+
+static void new_line(struct buf *out, bool pretty, unsigned depth)
+{
+    if (!pretty)
+        return;
+    buf_addf(out, "\n%*s", (int)(2 * depth), "");
+}
+
+/* Depth is that of trees we built, or JSON_DEPTH_MAX. */
+static void print_tree(const cJSON *j, bool pretty, unsigned depth,
+                       struct buf *out) // NOLINT(misc-no-recursion)
+{
+    bool is_object = cJSON_IsObject(j);
+
+    if (!is_object && !cJSON_IsArray(j)) {
+        print_scalar(j, out);
+        return;
+    }
+    buf_addc(out, is_object ? '{' : '[');
+    for (const cJSON *item = j->child; item; item = item->next) {
+        new_line(out, pretty, depth + 1);
+        if (is_object) {
+            json_quote(out, item->string);
+            buf_adds(out, pretty ? ": " : ":");
+        }
+        print_tree(item, pretty, depth + 1, out);
+        if (item->next)
+            buf_addc(out, ',');
+    }
+    if (j->child)
+        new_line(out, pretty, depth);
+    buf_addc(out, is_object ? '}' : ']');
+}
+
 char *json_print(const struct json *j, bool pretty)
 {
-    const cJSON *tree = unwrap_const(j);
-    char *text = pretty ? cJSON_Print(tree) : cJSON_PrintUnformatted(tree);
+    struct buf out = BUF_INIT(SIZE_MAX / 4);
 
-    return text ? text : xstrdup("null");
+    if (j)
+        print_tree(unwrap_const(j), pretty, 0, &out);
+    else
+        buf_adds(&out, "null");
+    if (buf_failed(&out))
+        abort();
+    return buf_take(&out);
 }
 
 /* ---- parsing ---- */
@@ -234,7 +305,8 @@ static int refuse(const char *text, size_t at, enum err_kind kind, const char *w
     return err_set(err, kind, EINVAL, "json %u:%u: %s", p.line, p.col, why);
 }
 
-/* Looks at brackets and strings only; all else is cJSON's to judge. */
+/* Looks at brackets and strings only; all else is cJSON's to judge. Answers 1 when the text ends
+ * inside one of them. */
 static int scan(const char *text, size_t len, struct err *err)
 {
     unsigned depth = 0;
@@ -257,7 +329,7 @@ static int scan(const char *text, size_t len, struct err *err)
             depth -= depth > 0;
         }
     }
-    return 0;
+    return in_string || depth > 0 || len == 0;
 }
 _Static_assert(JSON_DEPTH_MAX == 64, "the message names the limit");
 
@@ -269,13 +341,15 @@ int json_parse(const char *text, size_t len, struct json **ret, struct err *err)
         return err_set(err, ERR_LIMIT, EFBIG, "json: larger than 256 MiB");
     if (!utf8_is_valid(text, len))
         return err_set(err, ERR_USAGE, EINVAL, "json: not valid UTF-8");
-    if (scan(text, len, err) < 0)
-        return -EINVAL;
+    int unfinished = scan(text, len, err);
+    if (unfinished < 0)
+        return unfinished;
     auto(json) struct json *j = wrap(cJSON_ParseWithLengthOpts(text, len, &end, false));
     size_t used = end ? (size_t)(end - text) : 0;
+    if (!j && unfinished && used + 1 >= len)
+        return refuse(text, len, ERR_USAGE, "the text ends too early", err);
     if (!j)
-        return refuse(text, MIN(used, len), ERR_USAGE,
-                      used >= len ? "the text ends too early" : "not JSON from here on", err);
+        return refuse(text, MIN(used, len), ERR_USAGE, "not JSON from here on", err);
     while (used < len && strchr(" \t\r\n", text[used]))
         used++;
     if (used < len)

@@ -1,0 +1,3 @@
+fuzz_target(fuzz_json LIBS edge base)
+fuzz_target(fuzz_parse LIBS base)
+fuzz_target(fuzz_yaml LIBS edge base)
