@@ -1,0 +1,1 @@
+unit_test(test_plan_mistakes LIBS runner edge base)
