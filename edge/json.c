@@ -141,7 +141,7 @@ double json_num(const struct json *j, const char *path, double absent)
 {
     const cJSON *at = unwrap_const(json_get(j, path));
 
-    return cJSON_IsNumber(at) ? at->valuedouble : absent;
+    return cJSON_IsNumber(at) && isfinite(at->valuedouble) ? at->valuedouble : absent;
 }
 
 uint64_t json_u64(const struct json *j, const char *path, uint64_t absent)
@@ -210,6 +210,10 @@ static void print_number(double value, struct buf *out)
 {
     char text[40];
 
+    if (!isfinite(value)) {
+        buf_adds(out, "null"); /* 1e400 in a text of others */
+        return;
+    }
     if (fabs(value) < 0x1p53 + 1 && value == floor(value)) {
         buf_addf(out, "%.0f", value == 0 ? 0.0 : value);
         return;

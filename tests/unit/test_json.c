@@ -87,13 +87,15 @@ static void paths_lead_through_maps_and_lists(void **state)
 
 static void a_wrong_type_is_absent(void **state)
 {
-    auto(json) struct json *j = parse("{\"s\":\"x\",\"n\":-5,\"b\":false,\"h\":1e30,\"z\":null}");
+    auto(json) struct json *j =
+        parse("{\"s\":\"x\",\"n\":-5,\"b\":false,\"h\":1e30,\"i\":1e999,\"z\":null}");
 
     (void)state;
     assert_string_equal(json_str(j, "n", "absent"), "absent");
     assert_true(json_num(j, "s", 7) == 7);
     assert_int_equal(json_u64(j, "n", 7), 7);
     assert_int_equal(json_u64(j, "h", 7), 7);
+    assert_true(json_num(j, "i", 7) == 7);
     assert_false(json_bool(j, "b", true));
     assert_true(json_bool(j, "s", true));
     assert_true(json_is_null(json_get(j, "z")));
