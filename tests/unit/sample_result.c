@@ -249,7 +249,7 @@ static void add_head(struct result *r)
     r->target = xstrdup("http://127.0.0.1:5001");
     r->engine = xstrdup("native");
     r->version = xstrdup("0.1.0");
-    r->seed_text = xstrdup("chaos-load run shop.yaml --seed 17446744073709551615");
+    r->seed_text = xstrdup("17446744073709551615");
     r->plan_text = xstrdup("apiVersion: chaos-load/v1\nname: shop\n# </script> in a comment\n");
     r->reason = xstrdup("2 of 6 thresholds do not hold: response_time{GET /}: p(99) < 100ms over "
                         "10s was 231 ms");
