@@ -12,4 +12,5 @@ endfunction()
 add_executable(truth_server ${PROJECT_SOURCE_DIR}/tests/tools/truth_server.c)
 target_link_libraries(truth_server PRIVATE edge chaos_flags)
 
+e2e_test(test_faults TIMEOUT 600)
 e2e_test(test_truth TIMEOUT 300)

@@ -28,6 +28,7 @@
 struct server {
     struct loop *loop;
     int fd;
+    uint16_t port; /* 0: any */
     uint64_t freeze_at_ns, freeze_for_ns;
     bool froze;
     struct loop_timer *freeze;
@@ -237,13 +238,17 @@ int main(int argc, char **argv)
     struct err err = { 0 };
 
     for (int i = 1; i + 1 < argc; i += 2) {
-        uint64_t ms = 0;
-        if (parse_u64(argv[i + 1], 0, 600000, &ms, &err) < 0)
+        uint64_t n = 0;
+        if (strcmp(argv[i], "--tag") == 0)
+            continue;
+        if (parse_u64(argv[i + 1], 0, 600000, &n, &err) < 0)
             return 2;
         if (strcmp(argv[i], "--freeze-at") == 0)
-            s.freeze_at_ns = ms * NS_PER_MS;
+            s.freeze_at_ns = n * NS_PER_MS;
         else if (strcmp(argv[i], "--freeze-for") == 0)
-            s.freeze_for_ns = ms * NS_PER_MS;
+            s.freeze_for_ns = n * NS_PER_MS;
+        else if (strcmp(argv[i], "--port") == 0)
+            s.port = (uint16_t)n;
     }
     s.loop = loop_new(&err);
     if (!s.loop || listen_somewhere(&s) < 0) {
