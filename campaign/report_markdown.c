@@ -49,7 +49,9 @@ static void put_recovery(const struct result_fault *f, struct buf *out)
 {
     char a[FMT_LEN], b[FMT_LEN];
 
-    if (!f->felt)
+    if (f->effective_ns == T_NONE)
+        buf_adds(out, "did not happen");
+    else if (!f->felt)
         buf_adds(out, "not felt");
     else if (f->time_to_recover_ns == T_NONE)
         buf_adds(out, "**not recovered**");
@@ -79,6 +81,11 @@ static void put_faults(const struct result *r, struct buf *out)
     }
 }
 
+static const char *quantile_text(const struct hist *h, double q, char out[FMT_LEN])
+{
+    return fmt_time(h->count ? hist_quantile_ns(h, q) : T_NONE, out);
+}
+
 static void put_phases(const struct result *r, struct buf *out)
 {
     buf_adds(out, "\n<details><summary>Phases</summary>\n\n"
@@ -94,8 +101,8 @@ static void put_phases(const struct result *r, struct buf *out)
         buf_addf(out, " | %s | %s | %s", fmt_count(n, a),
                  fmt_rate(rate_over(n, result_phase_end_ns(r, p) - p->start_ns), b),
                  fmt_share(share_of(p->cell.n_fail, n), c));
-        buf_addf(out, " | %s | %s | %s |\n", fmt_time(hist_quantile_ns(h, 0.5), a),
-                 fmt_time(hist_quantile_ns(h, 0.95), b), fmt_time(hist_quantile_ns(h, 0.99), c));
+        buf_addf(out, " | %s | %s | %s |\n", quantile_text(h, 0.5, a), quantile_text(h, 0.95, b),
+                 quantile_text(h, 0.99, c));
     }
     buf_adds(out, "\n</details>\n");
 }

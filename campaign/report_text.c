@@ -202,7 +202,7 @@ static void put_thresholds(const struct text_report *t)
 static const char *recovered(const struct result_fault *f, char out[FMT_LEN])
 {
     if (f->effective_ns == T_NONE)
-        return "–";
+        return "did not happen";
     if (!f->felt)
         return "not felt";
     if (f->time_to_recover_ns == T_NONE)

@@ -100,7 +100,7 @@
       colors: colours.map(css), zoomCallback: function (a, b) { zoomTo([a, b], g); },
       highlightCallback: function (e, x, points, row) { select(row); }, unhighlightCallback: function () { select(-1); },
       interactionModel: Dygraph.defaultInteractionModel,
-      axes: { x: { axisLabelFormatter: sec, pixelsPerLabel: 70, drawGrid: false } }
+      axes: { x: { axisLabelFormatter: sec, pixelsPerLabel: window.innerWidth < 640 ? 45 : 70, drawGrid: false } }
     };
     Object.keys(options).forEach(function (k) { if (k !== 'axes') base[k] = options[k]; });
     Object.keys(options.axes || {}).forEach(function (k) { base.axes[k] = options.axes[k]; });
@@ -128,7 +128,7 @@
   function timesChart() {
     var rows = data.t.map(function (t, i) { return [t + data.span[i] / 2, data.p50[i], data.p95[i], data.p99[i], data.max[i]]; });
     timeChart('times', rows, ['p50', 'p95', 'p99', 'max'], ['--c-p50', '--c-p95', '--c-p99', '--c-max'], {
-      logscale: isLog, series: { max: { strokeWidth: 0, drawPoints: true, pointSize: 2 } },
+      logscale: isLog, yRangePad: 6, series: { max: { strokeWidth: 0, drawPoints: true, pointSize: 2 } },
       axes: { y: { axisLabelWidth: 52, axisLabelFormatter: msTick } }
     }, ms);
   }
@@ -336,7 +336,7 @@
       var p = 100 * (1 - Math.pow(10, -x));
       return 'p' + (p >= 99.99 ? +p.toFixed(4) : p >= 99 ? +p.toFixed(2) : +p.toFixed(1));
     }
-    var ticks = [0, Math.log10(2), 1, Math.log10(20), 2, 3, 4, 5, 6], shades = { run: '--ink', baseline: '--c-ok', 'warm-up': '--c-users', 'cool-down': '--c-users' };
+    var ticks = (window.innerWidth < 640 ? [] : [0, Math.log10(20)]).concat([Math.log10(2), 1, 2, 3, 4, 5, 6]), shades = { run: '--ink', baseline: '--c-ok', 'warm-up': '--c-users', 'cool-down': '--c-users' };
     var recoveries = ['--c-p50', '--c-p95'], injections = ['--c-fail', '--c-p99', '--c-max'], nRecovery = 0, nInject = 0;
     /* Labels must be unique for dygraphs; names need not be. */
     var labels = series.map(function (s, k) { return String(k); });
@@ -346,7 +346,7 @@
     var options = {};
     series.forEach(function (s, k) { options[labels[k]] = { strokeWidth: s.kind === 'run' ? 2.6 : 1.6, strokePattern: s.kind === 'recovery' ? [6, 3] : s.kind === 'cool-down' || s.kind === 'warm-up' ? [2, 2] : null }; });
     var g = new Dygraph(byId('spectrum'), rows, {
-      labels: ['x'].concat(labels), legend: 'never', colors: colours.map(css), logscale: true, series: options, xRangePad: 0, rightGap: 46,
+      labels: ['x'].concat(labels), legend: 'never', colors: colours.map(css), logscale: true, yRangePad: 6, series: options, xRangePad: 0, rightGap: 46,
       gridLineColor: css('--grid'), axisLineColor: css('--line'), highlightCircleSize: 3, dateWindow: [0, Math.max((longest - 1) / per, 1)],
       visibility: series.map(function (s, k) { return !hiddenSpectra[k]; }),
       highlightCallback: function (e, x, points, row) { legend(row); }, unhighlightCallback: function () { legend(-1); },
