@@ -1,1 +1,5 @@
+unit_test(test_answer_checks LIBS runner edge base)
+unit_test(test_cookies LIBS runner edge base)
+unit_test(test_plan LIBS runner edge base m)
 unit_test(test_plan_mistakes LIBS runner edge base)
+unit_test(test_template LIBS runner edge base)
