@@ -1,0 +1,97 @@
+/* main(): finds the verb, reads its options, runs it. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/parse.h"
+#include "campaign/campaign.h"
+#include "cli/help.h"
+#include "cli/opts.h"
+#include "cli/verbs.h"
+
+#define VERBS_MAX 64
+
+const struct verb *const verbs[] = {
+    &verb_run,
+    NULL,
+};
+
+const struct verb *verb_find(const char *name)
+{
+    for (const struct verb *const *v = verbs; *v; v++)
+        if (strcmp((*v)->name, name) == 0)
+            return *v;
+    return NULL;
+}
+
+static int unknown_verb(const char *word)
+{
+    const char *names[VERBS_MAX];
+    size_t n = 0;
+
+    for (const struct verb *const *v = verbs; *v && n < VERBS_MAX; v++)
+        if (!(*v)->hidden)
+            names[n++] = (*v)->name;
+    const char *near = nearest_name(word, names, n);
+    if (near)
+        fprintf(stderr, "chaos-load: unknown verb '%s', did you mean '%s'?\n", word, near);
+    else if (word[0] == '-')
+        fprintf(stderr, "chaos-load: options come after a verb: chaos-load run %s ...\n", word);
+    else if (strchr(word, '.') || strchr(word, '/'))
+        fprintf(stderr, "chaos-load: unknown verb '%s'; to run a plan: chaos-load run %s\n", word,
+                word);
+    else
+        fprintf(stderr, "chaos-load: unknown verb '%s'; 'chaos-load' alone lists them\n", word);
+    return EXIT_USAGE;
+}
+
+static int run_verb(const struct verb *v, int argc, char **argv)
+{
+    struct verb_args args;
+    struct diag diag;
+    bool wants_help = false;
+    int rc;
+
+    diag_init(&diag);
+    opts_parse(v, argc, argv, &args, &wants_help, &diag);
+    if (wants_help) {
+        help_verb(v, stdout);
+        rc = EXIT_PASS;
+    } else if (diag.n) {
+        fputs(buf_str(&diag.text), stderr);
+        rc = EXIT_USAGE;
+    } else {
+        rc = v->run(v, &args);
+    }
+    diag_done(&diag);
+    opts_done(&args);
+    return rc;
+}
+
+/* A report that did not reach its reader is a failure, not a success. */
+static int close_stdout(int rc)
+{
+    if (fflush(stdout) == 0 || rc != EXIT_PASS)
+        return rc;
+    fprintf(stderr, "chaos-load: standard output could not be written\n");
+    return EXIT_COULD_NOT_RUN;
+}
+
+int main(int argc, char **argv)
+{
+    /* A closed pipe or socket is an error that is returned, never a death. */
+    signal(SIGPIPE, SIG_IGN); // NOLINT(concurrency-mt-unsafe): no thread runs yet
+    if (argc < 2) {
+        help_overview(stdout);
+        return close_stdout(EXIT_PASS);
+    }
+    const char *word = argv[1];
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+        help_overview(stdout);
+        return close_stdout(EXIT_PASS);
+    }
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0)
+        word = "version";
+    const struct verb *v = verb_find(word);
+    return close_stdout(v ? run_verb(v, argc - 2, argv + 2) : unknown_verb(word));
+}

@@ -1,0 +1,225 @@
+/* `run`: the plan, the observers it asks for, and the campaign. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/log.h"
+#include "campaign/campaign.h"
+#include "campaign/dry_run.h"
+#include "cli/flags.h"
+#include "cli/plan_source.h"
+#include "cli/verbs.h"
+
+#define OBSERVERS_MAX 8
+
+struct observers {
+    struct observer *v[OBSERVERS_MAX + 1];
+    size_t n;
+};
+
+/* ---- log ---- */
+
+static void to_file(void *arg, const char *line, size_t len)
+{
+    const int *fd = arg;
+
+    err_ignore(write(*fd, line, len) < 0, "a log line has nowhere else to go");
+}
+
+static int pick(const struct verb_args *args, const char *name, const char *const *words,
+                int absent)
+{
+    const char *value = opt_value(args, name);
+
+    for (int i = 0; value && words[i]; i++)
+        if (strcasecmp(words[i], value) == 0)
+            return i;
+    if (value)
+        fprintf(stderr, "--%s: '%s' is not one of %s, %s ...\n", name, value, words[0], words[1]);
+    return value ? -1 : absent;
+}
+
+static bool wants_colour(const struct verb_args *args)
+{
+    const char *no_color = getenv("NO_COLOR"); // NOLINT(concurrency-mt-unsafe): no thread runs yet
+
+    if (opt_given(args, "no-color") || (no_color && *no_color && !opt_given(args, "color")))
+        return false;
+    return opt_given(args, "color") || isatty(STDERR_FILENO);
+}
+
+static int set_log(const struct verb_args *args, int *log_fd)
+{
+    static const char *const levels[] = { "error",   "warn",     "info", "debug",
+                                          "warning", "critical", NULL };
+    static const enum log_level level_of[] = { LOG_ERROR, LOG_WARN, LOG_INFO,
+                                               LOG_DEBUG, LOG_WARN, LOG_ERROR };
+    static const char *const formats[] = { "text", "json", NULL };
+    int level = pick(args, "loglevel", levels, opt_given(args, "quiet") ? 1 : 2);
+    int format = pick(args, "log-format", formats, 0);
+    const char *path = opt_value(args, "logfile");
+
+    if (level < 0 || format < 0)
+        return EXIT_USAGE;
+    log_setup(level_of[level], (enum log_format)format, wants_colour(args) && !path);
+    if (!path)
+        return 0;
+    *log_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (*log_fd < 0) {
+        fprintf(stderr, "--logfile: '%s': %s\n", path,
+                strerror(errno)); // NOLINT(concurrency-mt-unsafe)
+        return EXIT_USAGE;
+    }
+    log_set_sink(to_file, log_fd);
+    return 0;
+}
+
+/* ---- observers ---- */
+
+static int add(struct observers *o, struct observer *one, const struct err *err)
+{
+    if (!one) {
+        fprintf(stderr, "chaos-load: %s\n", err->msg);
+        return EXIT_COULD_NOT_RUN;
+    }
+    o->v[o->n++] = one;
+    return 0;
+}
+
+static int add_rows(struct observers *o, const struct output_plan *out)
+{
+    auto_free char *in_dir = out->out_dir ? xasprintf("%s/rows.ndjson", out->out_dir) : NULL;
+    const char *const paths[] = { in_dir, out->rows };
+    struct err err = { 0 };
+
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        if (!paths[i])
+            continue;
+        int rc = add(o, rows_observer_new(paths[i], &err), &err);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+static int add_term(struct observers *o, const struct verb_args *args)
+{
+    enum term_mode mode = opt_given(args, "quiet")   ? TERM_QUIET
+                          : opt_given(args, "plain") ? TERM_PLAIN
+                                                     : TERM_AUTO;
+    const struct err err = { .msg = "no terminal view" };
+
+    return add(o, term_observer_new(STDERR_FILENO, mode, wants_colour(args)), &err);
+}
+
+/* Files first: the terminal's last words then know that they are written. */
+static int add_all(struct observers *o, const struct plan *p, const struct verb_args *args)
+{
+    const struct output_plan *out = &p->out;
+    struct err err = { 0 };
+    int rc = add(o, files_observer_new(out, &err), &err);
+
+    if (rc == 0)
+        rc = add_rows(o, out);
+    if (rc == 0 && out->csv_prefix)
+        rc = add(o, locust_csv_observer_new(out->csv_prefix, out->csv_full_history, &err), &err);
+    if (rc == 0)
+        rc = add_term(o, args);
+    return rc;
+}
+
+static void free_all(struct observers *o)
+{
+    for (size_t i = 0; i < o->n; i++)
+        if (o->v[i]->free)
+            o->v[i]->free(o->v[i]->arg);
+}
+
+/* ---- run ---- */
+
+static bool self_path(char out[4096])
+{
+    ssize_t n = readlink("/proc/self/exe", out, 4095);
+
+    if (n < 0)
+        return false;
+    out[n] = '\0';
+    return true;
+}
+
+static int run_campaign(const struct plan *p, const struct verb_args *args)
+{
+    struct observers observers = { 0 };
+    struct result *result = NULL;
+    struct err err = { 0 };
+    char self[4096];
+    int rc = add_all(&observers, p, args);
+
+    if (rc == 0 && !self_path(self)) {
+        fprintf(stderr, "chaos-load: /proc is needed, and cannot be read\n");
+        rc = EXIT_COULD_NOT_RUN;
+    }
+    if (rc == 0) {
+        const struct campaign_opts opts = { .plan = p,
+                                            .observers = observers.v,
+                                            .trace_path = opt_value(args, "trace"),
+                                            .out_dir = p->out.out_dir,
+                                            .self_path = self };
+        rc = campaign_run(&opts, &result, &err);
+        if (err_is_set(&err))
+            fprintf(stderr, "chaos-load: %s\n", err.msg);
+    }
+    result_free(result);
+    free_all(&observers);
+    return rc;
+}
+
+static int run(const struct verb *v, const struct verb_args *args)
+{
+    struct plan plan;
+    int log_fd = -1;
+    int rc = set_log(args, &log_fd);
+
+    (void)v;
+    if (rc == 0) {
+        rc = plan_from_args(args, &plan);
+        plan.dry_run = opt_given(args, "dry-run");
+        if (rc == 0)
+            rc = plan.dry_run ? dry_run(&plan, stdout) : run_campaign(&plan, args);
+        plan_free(&plan);
+    }
+    if (log_fd >= 0) {
+        log_set_sink(NULL, NULL);
+        close(log_fd);
+    }
+    return rc;
+}
+
+const struct verb verb_run = {
+    .name = "run",
+    .summary = "put load on a target, break it on the same clock, and judge",
+    .usage = "run [OPTIONS] [PLAN.yaml]",
+    .description = "Reads the plan (- is standard input), or takes all from the options; an option "
+                   "overrides what "
+                   "the plan says. Load and faults run on one clock, and the reports tell for each "
+                   "phase what the "
+                   "users felt. Ctrl-C once stops the load, takes all faults back and reports; "
+                   "twice takes them "
+                   "back at once.\n\n"
+                   "On the command line a bare number is seconds, or per second. Thresholds read "
+                   "like k6's and may "
+                   "be bound to a phase, a fault or a window; see chaos-load-plan(5).",
+    .examples =
+        "chaos-load run -H http://127.0.0.1:5001 -u 100 -r 10 -t 2m --task 'GET / 3' --task 'GET "
+        "/health'\n"
+        "chaos-load run -H http://127.0.0.1:5001 --arrivals 500/s -t 1m --threshold 'errors: rate "
+        "< 1%'\n"
+        "chaos-load run -H http://127.0.0.1:5001 -u 50 -t 90s --process 'shop=python3 app.py' \\\n"
+        "    --fault 'kill process=shop at=30s restart_after=2s' --threshold 'recovery_time: max < "
+        "5s'\n"
+        "chaos-load run plan.yaml -t 30s --out results/",
+    .opts = plan_options,
+    .run = run,
+};
