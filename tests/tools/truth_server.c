@@ -220,11 +220,15 @@ static void on_accept(void *arg, unsigned events)
 
 static int listen_somewhere(struct server *s)
 {
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in a = { .sin_family = AF_INET,
+                             .sin_port = htons(s->port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t len = sizeof(a);
+    int one = 1;
 
     s->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (s->fd < 0 || bind(s->fd, (struct sockaddr *)&a, len) < 0 || listen(s->fd, 4096) < 0 ||
+    if (s->fd < 0 || setsockopt(s->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
+        bind(s->fd, (struct sockaddr *)&a, len) < 0 || listen(s->fd, 4096) < 0 ||
         getsockname(s->fd, (struct sockaddr *)&a, &len) < 0)
         return -1;
     printf("port %u\n", ntohs(a.sin_port));
