@@ -17,8 +17,12 @@ struct worker_thread {
     void *wake_arg;
     struct stats *given; /* the next delta, while worker_ask is on its way */
     pthread_mutex_t lock;
-    bool answered, silent; /* under lock */
+    /* The rest under lock. */
+    bool answered, silent;
     struct worker_report report;
+    uint64_t cut_ns;
+    struct phase_start marks[STATS_PHASES_MAX];
+    size_t n_marks;
 };
 
 /* ---- on the worker's thread ---- */
@@ -122,45 +126,45 @@ static void begin_load(void *arg)
         drive_start(&w->drives[i], w->start_ns);
 }
 
-struct mark_message {
-    struct worker *w;
-    struct phase_start mark;
-};
-
-static void take_mark(void *arg)
+static void take_marks(void *arg)
 {
-    struct mark_message *m = arg;
-    struct worker *w = m->w;
+    struct worker *w = arg;
+    struct worker_thread *t = w->thread;
 
-    if (w->n_phases < STATS_PHASES_MAX)
-        w->phases[w->n_phases++] = m->mark;
-    free(m);
+    pthread_mutex_lock(&t->lock);
+    for (; w->n_phases < t->n_marks; w->n_phases++)
+        w->phases[w->n_phases] = t->marks[w->n_phases];
+    pthread_mutex_unlock(&t->lock);
 }
 
-struct stop_message {
-    struct worker *w;
-    uint64_t cut_ns;
-};
+static uint64_t asked_cut(const struct worker *w)
+{
+    struct worker_thread *t = w->thread;
+
+    pthread_mutex_lock(&t->lock);
+
+    uint64_t cut_ns = t->cut_ns;
+
+    pthread_mutex_unlock(&t->lock);
+    return cut_ns;
+}
 
 static void take_stop(void *arg)
 {
-    struct stop_message *m = arg;
-    struct worker *w = m->w;
+    struct worker *w = arg;
+    uint64_t cut_ns = asked_cut(w);
 
     if (!w->stopping) {
         w->stopping = true;
-        w->cut_ns = m->cut_ns;
         for (size_t i = 0; i < w->opts.plan->n_parts; i++)
             drive_stop(&w->drives[i]);
     }
-    w->cut_ns = MIN(w->cut_ns, m->cut_ns);
-    free(m);
     if (w->n_in_flight == 0)
         worker_tell_silence(w);
-    else if (!w->cutting && w->cut_ns <= loop_now_ns(w->loop))
+    else if (!w->cutting && cut_ns <= loop_now_ns(w->loop))
         cut_all(w);
     else if (!w->cutting)
-        loop_timer_at(w->cut_timer, w->cut_ns);
+        loop_timer_at(w->cut_timer, cut_ns);
 }
 
 static void *thread_main(void *arg)
@@ -243,6 +247,7 @@ struct worker *worker_new(const struct worker_opts *opts, struct err *err)
     w->delta = stats_new(opts->plan->n_series);
     w->phases = xcalloc(STATS_PHASES_MAX, sizeof *w->phases);
     w->thread = xcalloc(1, sizeof *w->thread);
+    w->thread->cut_ns = UINT64_MAX;
     pthread_mutex_init(&w->thread->lock, NULL);
     if (make_engine(w, err) < 0 || make_forms(w, err) < 0 || make_drives(w, err) < 0 ||
         make_trace(w, err) < 0) {
@@ -276,13 +281,13 @@ int worker_start(struct worker *w, uint64_t start_ns, worker_wake_fn *wake, void
 
 void worker_mark(struct worker *w, uint32_t phase, uint64_t start_ns)
 {
-    struct mark_message *m = xcalloc(1, sizeof *m);
+    struct worker_thread *t = w->thread;
 
-    *m = (struct mark_message){ .w = w, .mark = { .start_ns = start_ns, .phase = phase } };
-    if (w->thread->runs)
-        loop_post(w->loop, take_mark, m);
-    else
-        take_mark(m);
+    pthread_mutex_lock(&t->lock);
+    if (t->n_marks < STATS_PHASES_MAX)
+        t->marks[t->n_marks++] = (struct phase_start){ .start_ns = start_ns, .phase = phase };
+    pthread_mutex_unlock(&t->lock);
+    loop_post(w->loop, take_marks, w);
 }
 
 void worker_ask(struct worker *w, struct stats *cleared)
@@ -308,10 +313,12 @@ bool worker_answer(struct worker *w, struct worker_report *ret)
 
 void worker_stop(struct worker *w, uint64_t cut_ns)
 {
-    struct stop_message *m = xcalloc(1, sizeof *m);
+    struct worker_thread *t = w->thread;
 
-    *m = (struct stop_message){ .w = w, .cut_ns = cut_ns };
-    loop_post(w->loop, take_stop, m);
+    pthread_mutex_lock(&t->lock);
+    t->cut_ns = MIN(t->cut_ns, cut_ns);
+    pthread_mutex_unlock(&t->lock);
+    loop_post(w->loop, take_stop, w);
 }
 
 bool worker_is_silent(const struct worker *w)

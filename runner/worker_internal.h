@@ -104,7 +104,7 @@ struct worker {
     struct phase_start *phases;
     size_t n_phases;
     uint64_t wall_minus_mono_ns;
-    uint64_t start_ns, cut_ns;
+    uint64_t start_ns;
     struct loop_timer *cut_timer;
     bool stopping, cutting;
     uint64_t arrivals_due, arrivals_dropped, iterations;
