@@ -184,8 +184,8 @@ static int resolve_whole(const struct request_parts *p, const struct buf *text, 
     int rc;
 
     if (s[0] == '/') {
-        buf_adds(path, p->prefix);
-        return add_path(path, s, text->len, err);
+        rc = add_path(path, p->prefix, strlen(p->prefix), err);
+        return rc < 0 ? rc : add_path(path, s, text->len, err);
     }
     if (!url_is_absolute(s, text->len))
         return err_set(err, ERR_GENERIC, EINVAL,
@@ -220,10 +220,11 @@ int request_render(const struct request_form *f, const struct render_ctx *ctx, s
     if (p->url_is_whole) {
         rc = resolve_whole(p, &url, &place, &to, &path, err);
     } else {
-        buf_adds(&path, p->prefix);
+        rc = add_path(&path, p->prefix, strlen(p->prefix), err);
         if (url.len == 0 || url.data[0] != '/')
             buf_addc(&path, '/');
-        rc = add_path(&path, buf_str(&url), url.len, err);
+        if (rc == 0)
+            rc = add_path(&path, buf_str(&url), url.len, err);
     }
     if (rc < 0)
         return rc;

@@ -141,11 +141,6 @@ bool template_is_constant(const struct template *t)
     return true;
 }
 
-bool template_begins_with_slot(const struct template *t)
-{
-    return t->n > 0 && t->pieces[0].slot.kind != SLOT_TEXT;
-}
-
 void template_render(const struct template *t, const struct render_ctx *ctx, struct buf *out)
 {
     for (size_t i = 0; i < t->n; i++)

@@ -58,7 +58,6 @@ struct template;
 int template_compile(struct arena *a, const char *text, size_t len, const struct var_names *names,
                      const struct template **ret, struct err *err) MUST_CHECK;
 bool template_is_constant(const struct template *t);
-bool template_begins_with_slot(const struct template *t);
 void template_render(const struct template *t, const struct render_ctx *ctx, struct buf *out);
 
 #endif

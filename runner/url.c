@@ -66,6 +66,12 @@ static int parse_port(const char *text, size_t len, uint16_t *ret, struct err *e
     return 0;
 }
 
+static int bad_ipv6(const char *text, size_t len, struct err *err)
+{
+    return err_set(err, ERR_USAGE, EINVAL, "'%.*s': an IPv6 address is written [::1]:port",
+                   (int)MIN(len, 200), text);
+}
+
 /* host, [v6] or host:port */
 static int parse_authority(const char *text, size_t len, struct url *u, struct err *err)
 {
@@ -79,14 +85,15 @@ static int parse_authority(const char *text, size_t len, struct url *u, struct e
         const char *close = memchr(text, ']', len);
 
         if (!close || (close + 1 < end && close[1] != ':'))
-            return err_set(err, ERR_USAGE, EINVAL, "'%.*s': an IPv6 address is written [::1]:port",
-                           (int)MIN(len, 200), text);
+            return bad_ipv6(text, len, err);
         u->is_ipv6 = true;
         u->host = text + 1;
         u->host_len = (size_t)(close - text) - 1;
         port = close + 1 < end ? close + 1 : NULL;
     } else {
         port = memchr(text, ':', len);
+        if (port && memchr(port + 1, ':', (size_t)(end - port) - 1))
+            return bad_ipv6(text, len, err);
         u->host = text;
         u->host_len = port ? (size_t)(port - text) : len;
     }
@@ -119,10 +126,6 @@ int url_parse(const char *text, size_t len, struct url *ret, struct err *err)
     const char *fragment;
     int rc;
 
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)text[i] <= ' ' || text[i] == 0x7f)
-            return err_set(err, ERR_USAGE, EINVAL,
-                           "a URL has no blanks or control characters; write %%20 for a blank");
     if (starts_with(text, len, "unix:")) {
         rc = parse_unix(text, len, &u, err);
         if (rc == 0)

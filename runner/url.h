@@ -21,7 +21,7 @@ struct url {
 };
 
 /* -EINVAL and a sentence with the remedy ("write http://127.0.0.1:5001") when it is none. User
- * names in it are refused: credentials belong in http.basic_auth. */
+ * names in it are refused: credentials belong in http.basic_auth. `rest` is not looked at. */
 int url_parse(const char *text, size_t len, struct url *ret, struct err *err) MUST_CHECK;
 bool url_is_absolute(const char *text, size_t len); /* begins with "http://" or "https://" */
 
