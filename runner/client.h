@@ -40,7 +40,7 @@ struct answer {
     bool reused;          /* went over a kept-alive connection */
     const char *head;     /* status line and headers as received; NULL when there was none */
     size_t head_len;
-    const char *body; /* NULL unless want_body */
+    const char *body; /* NULL unless want_body; not NUL-terminated */
     size_t body_len;
 };
 
@@ -74,6 +74,15 @@ struct exchange *client_send(struct client *c, struct lane *lane, const struct r
 void client_cut(struct exchange *x, enum fail_class why_class);
 void lane_close(struct client *c, struct lane *lane); /* nothing may be in flight on it */
 uint64_t client_connections(const struct client *c);  /* open now */
+
+/* What happened that is no failure of a request. */
+struct client_counters {
+    uint64_t idle_closed; /* kept connections that the server closed while they rested */
+    uint64_t excess;      /* connections dropped because bytes came that nobody had asked for */
+    uint64_t retried;     /* requests sent once more because their kept connection, rested for a
+                             second or more, was found closed (see client_native.c) */
+};
+struct client_counters client_counters(const struct client *c);
 
 /* The value of a header in an answer's head (case-insensitive name), or NULL; *ret_len without
  * outer blanks. `nth` counts from 0 for headers that repeat (Set-Cookie). */
