@@ -22,6 +22,7 @@
 #include "chaoslib/wait.h"
 
 #define ANSWER_WAIT_NS (10 * NS_PER_SEC)
+#define LAST_TRY_NS (60 * NS_PER_SEC)
 
 struct guardian {
     pthread_mutex_t lock; /* one message and its answer at a time */
@@ -137,7 +138,7 @@ struct guardian *guardian_start(const char *journal_path, struct err *err)
 
 static void reap(const struct guardian *g)
 {
-    if (g->pidfd >= 0 && wait_fd(g->pidfd, NULL, clock_now_ns() + ANSWER_WAIT_NS) != WAIT_READY)
+    if (g->pidfd >= 0 && wait_fd(g->pidfd, NULL, clock_now_ns() + LAST_TRY_NS) != WAIT_READY)
         err_ignore(pidfd_send_signal(g->pidfd, SIGKILL, NULL, 0), "it ended at this very moment");
     while (waitpid(g->id.pid, NULL, 0) < 0 && errno == EINTR)
         ;

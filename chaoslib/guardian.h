@@ -23,7 +23,8 @@ int guardian_arm(struct guardian *g, uint64_t seq, uint64_t deadline_ns,
                  struct err *err) MUST_CHECK;
 void guardian_disarm(struct guardian *g, uint64_t seq);
 bool guardian_is_alive(const struct guardian *g);
-/* Ends it without reverting (all is closed) and reaps it. */
+/* Ends it and reaps it; what is still armed, because its revert failed, it tries once more. Close
+ * the journal first, so that at no instant a journal is left that nobody watches. */
 void guardian_stop(struct guardian *g);
 /* The body of the hidden verb `guardian`: fd 3 is the pipe. Returns its exit code. */
 int guardian_main(const char *journal_path);

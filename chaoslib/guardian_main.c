@@ -273,7 +273,7 @@ int guardian_main(const char *journal_path)
     let_go();
     stay_alive(&w);
     answer(); /* armed */
-    if (watch_over(&w) == HEARD_DEATH)
+    if (watch_over(&w) == HEARD_DEATH || w.n_armed > 0)
         exit_code = (int)recover(&w, 0);
     while (w.n_kept > 0)
         forget(&w, w.kept[0].seq);

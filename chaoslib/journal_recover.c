@@ -174,12 +174,13 @@ static void settle_record(struct task *t, const struct json *record)
 
 /* ---- a whole file ---- */
 
-static void finish_file(const struct task *t)
+static void finish_file(const struct task *t, bool ended)
 {
     auto(json) struct json *end = json_object();
 
     json_put_str(end, "type", "end");
-    err_ignore(journal_append(t->fd, end, false, NULL), "the file is removed next");
+    if (!ended)
+        err_ignore(journal_append(t->fd, end, false, NULL), "the file is removed next");
     if (unlink(t->r->path) < 0 && errno != ENOENT)
         tell(t->r, "%s: all is undone, but the file cannot be removed: %s", t->r->path,
              strerrordesc_np(errno));
@@ -187,8 +188,6 @@ static void finish_file(const struct task *t)
 
 static void settle_all(struct task *t, const struct journal_scan *scan, size_t valid)
 {
-    if (scan->ended)
-        return;
     if (scan->torn) {
         tell(t->r, "%s: the last line is torn: it announced nothing that was done", t->r->path);
         err_ignore(ftruncate(t->fd, (off_t)valid),
@@ -198,7 +197,7 @@ static void settle_all(struct task *t, const struct journal_scan *scan, size_t v
         if (!t->r->only_seq || json_u64(r, "seq", 0) == t->r->only_seq)
             settle_record(t, r);
     if (!t->r->only_seq && !t->stuck)
-        finish_file(t);
+        finish_file(t, scan->ended);
     else if (t->stuck)
         tell(t->r,
              "%s is kept: run recover again, or remove it when you have undone by hand what "
