@@ -61,7 +61,19 @@ static inline unsigned scratch_count(const char *dir, const char *suffix)
     return n;
 }
 
-/* ---- "kind key=value …" to a fault ---- */
+/* ---- "kind key=value …" to a fault; a value with commas is a list ---- */
+
+static inline struct doc *fixture_value(struct arena *a, char *text)
+{
+    char *save = NULL;
+
+    if (!strchr(text, ','))
+        return doc_scalar(a, "test", text);
+    struct doc *list = doc_new(a, DOC_LIST, "test");
+    for (char *item = strtok_r(text, ",", &save); item; item = strtok_r(NULL, ",", &save))
+        doc_list_add(a, list, doc_scalar(a, "test", item));
+    return list;
+}
 
 struct fixture_spec {
     struct arena *arena;
@@ -80,7 +92,7 @@ static inline void fixture_spec_read(struct fixture_spec *f, const char *text)
     for (char *kv = strtok_r(NULL, " ", &save); kv; kv = strtok_r(NULL, " ", &save)) {
         char *eq = strchr(kv, '=');
         *eq = '\0';
-        doc_map_put(f->arena, map, kv, doc_scalar(f->arena, "test", eq + 1));
+        doc_map_put(f->arena, map, kv, fixture_value(f->arena, eq + 1));
     }
     const struct param_ctx ctx = { .arena = f->arena, .diag = &f->diag };
     fault_spec_read(&ctx, kind, map, &f->spec);

@@ -45,8 +45,8 @@ static int world_down(void **state)
     struct world *w = *state;
 
     processes_free(w->processes);
-    guardian_stop(w->guardian);
     journal_close(w->journal);
+    guardian_stop(w->guardian);
     latch_free(w->abort);
     latch_free(w->hurry);
     assert_int_equal(scratch_count(w->dir, ".journal"), 0);

@@ -1,0 +1,519 @@
+/* The journal: what a reader makes of every kind of damage, what a writer leaves behind, and that
+ * recovering is idempotent and leaves the living alone. */
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+
+#include "chaoslib/journal_file.h"
+#include "tests/unit/fault_fixture.h"
+
+/* ---- texts ---- */
+
+/* Each JSON text, separated by '\n', becomes a good line. */
+static char *lines_of(const char *records)
+{
+    auto_buf struct buf out = BUF_INIT(0);
+    auto_free char *copy = xstrdup(records);
+    char *save = NULL;
+
+    for (char *s = strtok_r(copy, "\n", &save); s; s = strtok_r(NULL, "\n", &save)) {
+        struct json *j = NULL;
+        assert_int_equal(json_parse(s, strlen(s), &j, NULL), 0);
+        assert_int_equal(journal_line(j, &out, NULL), 0);
+        json_free(j);
+    }
+    return buf_take(&out);
+}
+
+#define BEGIN "{\"type\":\"begin\",\"run\":\"r1\"}\n"
+#define INTENT(n) \
+    "{\"type\":\"intent\",\"seq\":" #n ",\"kind\":\"pause\",\"backend\":\"process\"}\n"
+#define MARK(type, n) "{\"type\":\"" type "\",\"seq\":" #n "}\n"
+#define END "{\"type\":\"end\"}\n"
+
+static const struct {
+    const char *records;
+    const char *open; /* the numbers that are still open, newest first */
+    bool ended;
+} good[] = {
+    { "", "", false },
+    { BEGIN, "", false },
+    { BEGIN INTENT(1), "1", false },
+    { BEGIN INTENT(1) MARK("applied", 1), "1", false },
+    { BEGIN INTENT(1) MARK("applied", 1) MARK("reverting", 1), "1", false },
+    { BEGIN INTENT(1) MARK("applied", 1) MARK("reverted", 1), "", false },
+    { BEGIN INTENT(1) MARK("not_applied", 1), "", false },
+    { BEGIN INTENT(1) MARK("orphan", 1), "1", false },
+    { BEGIN INTENT(1) INTENT(2) INTENT(3), "321", false },
+    { BEGIN INTENT(1) INTENT(2) INTENT(3) MARK("reverted", 2), "31", false },
+    { BEGIN INTENT(2) INTENT(1), "21", false }, /* two threads */
+    { BEGIN INTENT(1) MARK("reverted", 1) MARK("reverted", 1), "",
+      false }, /* guardian and runner */
+    { BEGIN INTENT(1) MARK("reverted", 1) END, "", true },
+};
+
+static void good_texts_are_understood(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        auto_free char *text = lines_of(good[i].records);
+        struct journal_scan scan = { 0 };
+        struct err err = { 0 };
+        char open[16] = "";
+        if (journal_parse(text, strlen(text), &scan, &err) < 0)
+            fail_msg("%zu: %s", i, err.msg);
+        for (const struct json *j = json_first(scan.open); j; j = json_next(j))
+            snprintf(open + strlen(open), 4, "%u", (unsigned)json_u64(j, "seq", 0));
+        assert_string_equal(open, good[i].open);
+        assert_int_equal(scan.ended, good[i].ended);
+        assert_false(scan.torn);
+        if (*good[i].records)
+            assert_string_equal(scan.run_id, "r1");
+        journal_scan_done(&scan);
+    }
+}
+
+static const struct {
+    const char *records, *message;
+} bad[] = {
+    { BEGIN MARK("applied", 1),
+      "journal line 2: 'applied' of record 1, which was never announced" },
+    { BEGIN MARK("reverted", 1) INTENT(1),
+      "journal line 2: 'reverted' of record 1, which was never announced" },
+    { BEGIN INTENT(1) INTENT(1), "journal line 3: record 1 was announced before" },
+    { BEGIN "{\"type\":\"intent\",\"kind\":\"pause\",\"backend\":\"process\"}",
+      "journal line 2: an intent without seq, kind or backend" },
+    { BEGIN "{\"type\":\"intent\",\"seq\":1,\"backend\":\"process\"}",
+      "journal line 2: an intent without seq, kind or backend" },
+    { BEGIN "{\"type\":\"surprise\"}", "journal line 2: unknown record type 'surprise'" },
+    { BEGIN "{}", "journal line 2: unknown record type ''" },
+    { BEGIN "[]", "journal line 2: unknown record type ''" },
+    { BEGIN END BEGIN, "journal line 3: a record after the end" },
+    { BEGIN END END, "journal line 3: a record after the end" },
+};
+
+static void bad_records_name_their_line(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        auto_free char *text = lines_of(bad[i].records);
+        struct journal_scan scan = { 0 };
+        struct err err = { 0 };
+        assert_true(journal_parse(text, strlen(text), &scan, &err) < 0);
+        assert_string_equal(err.msg, bad[i].message);
+        assert_null(scan.open);
+    }
+}
+
+/* The second of two good lines, damaged. */
+static const struct {
+    const char *line, *message;
+} damaged[] = {
+    { "14 00000000 {\"type\":\"end\"}\n", "journal line 2: its checksum does not check out" },
+    { "15 00000000 {\"type\":\"end\"}\n", "journal line 2: its length does not check out" },
+    { "14 0000000 {\"type\":\"end\"}\n", "journal line 2: its shape does not check out" },
+    { "14 0000000g {\"type\":\"end\"}\n", "journal line 2: its shape does not check out" },
+    { "14\n", "journal line 2: its shape does not check out" },
+    { "14 \n", "journal line 2: its shape does not check out" },
+    { "14 00000000\n", "journal line 2: its shape does not check out" },
+    { " 14 00000000 x\n", "journal line 2: its shape does not check out" },
+    { "-1 00000000 x\n", "journal line 2: its shape does not check out" },
+    { "99999999999999999999 00000000 x\n", "journal line 2: its shape does not check out" },
+    { "999999 00000000 x\n", "journal line 2: its length does not check out" },
+    { "\n", "journal line 2: its shape does not check out" },
+    { "0 00000000 \n", "journal line 2" }, /* an empty text is not JSON */
+};
+
+static void damaged_lines_are_refused(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(damaged); i++) {
+        auto_free char *first = lines_of(BEGIN);
+        auto_free char *text = xasprintf("%s%s", first, damaged[i].line);
+        struct journal_scan scan = { 0 };
+        struct err err = { 0 };
+        assert_true(journal_parse(text, strlen(text), &scan, &err) < 0);
+        if (strncmp(err.msg, damaged[i].message, strlen(damaged[i].message)) != 0)
+            fail_msg("%zu: %s", i, err.msg);
+    }
+}
+
+/* Cut anywhere, the whole lines before the cut still count. */
+static void a_torn_last_line_is_ignored(void **state)
+{
+    auto_free char *text = lines_of(BEGIN INTENT(1) INTENT(2));
+    const char *second = strchr(text, '\n') + 1, *third = strchr(second, '\n') + 1;
+
+    (void)state;
+    for (size_t len = 0; len <= strlen(text); len++) {
+        struct journal_scan scan = { 0 };
+        struct err err = { 0 };
+        size_t valid = 0;
+        if (journal_parse_lines(text, len, &scan, &valid, &err) < 0)
+            fail_msg("%zu: %s", len, err.msg);
+        assert_int_equal(scan.torn, valid != len);
+        size_t want = (text + len >= third) + (len == strlen(text));
+        assert_int_equal(json_len(scan.open), want);
+        journal_scan_done(&scan);
+    }
+}
+
+static void zeroes_at_the_end_are_a_torn_line(void **state)
+{
+    auto_free char *good_text = lines_of(BEGIN INTENT(1));
+    size_t len = strlen(good_text);
+    auto_free char *text = xcalloc(len + 100, 1);
+    struct journal_scan scan = { 0 };
+
+    (void)state;
+    memcpy(text, good_text, len);
+    assert_int_equal(journal_parse(text, len + 100, &scan, NULL), 0);
+    assert_true(scan.torn);
+    assert_int_equal(json_len(scan.open), 1);
+    journal_scan_done(&scan);
+}
+
+static void limits_have_names(void **state)
+{
+    auto_buf struct buf out = BUF_INIT(0);
+    auto(json) struct json *big = json_object();
+    auto_free char *filler = xcalloc(JOURNAL_LINE_MAX + 1, 1);
+    struct err err = { 0 };
+
+    (void)state;
+    memset(filler, 'x', JOURNAL_LINE_MAX);
+    json_put_str(big, "type", filler);
+    assert_true(journal_line(big, &out, &err) < 0);
+    assert_int_equal(err.kind, ERR_LIMIT);
+    assert_non_null(strstr(err.msg, "longer than the maximum of 65536"));
+
+    auto_free char *line = lines_of(BEGIN);
+    auto_buf struct buf many = BUF_INIT(0);
+    for (unsigned i = 0; i <= JOURNAL_RECORDS_MAX; i++)
+        buf_adds(&many, line);
+    struct journal_scan scan = { 0 };
+    assert_true(journal_parse(many.data, many.len, &scan, &err) < 0);
+    assert_string_equal(err.msg, "the journal has more than 100000 records");
+}
+
+/* ---- files ---- */
+
+static int dir_up(void **state)
+{
+    *state = scratch_dir();
+    return 0;
+}
+
+static int dir_down(void **state)
+{
+    scratch_remove(*state);
+    return 0;
+}
+
+static struct json *record(const char *type, uint64_t seq)
+{
+    struct json *j = json_object();
+
+    json_put_str(j, "type", type);
+    json_put_u64(j, "seq", seq);
+    if (strcmp(type, "intent") == 0) {
+        json_put_str(j, "kind", "pause");
+        json_put_str(j, "backend", "process");
+        json_put_str(j, "target", "process nobody (pid 2)");
+    }
+    return j;
+}
+
+static void put(struct journal *j, const char *type, uint64_t seq)
+{
+    auto(json) struct json *r = record(type, seq);
+    struct err err = { 0 };
+
+    if (journal_write(j, r, &err) < 0)
+        fail_msg("%s", err.msg);
+}
+
+static struct journal *open_or_fail(const char *dir, const char *run)
+{
+    struct err err = { 0 };
+    struct journal *j = journal_open(dir, run, &err);
+
+    if (!j)
+        fail_msg("%s", err.msg);
+    return j;
+}
+
+static void it_is_gone_when_nothing_is_open(void **state)
+{
+    const char *dir = *state;
+    struct journal *j = open_or_fail(dir, "r1");
+
+    assert_int_equal(journal_next_seq(j), 1);
+    assert_int_equal(journal_next_seq(j), 2);
+    put(j, "intent", 1);
+    put(j, "reverted", 1);
+    assert_int_equal(scratch_count(dir, ".journal"), 1);
+    journal_close(j);
+    assert_int_equal(scratch_count(dir, ".journal"), 0);
+    assert_int_equal(scratch_count(dir, ".new"), 0);
+}
+
+static void it_stays_when_something_is_open(void **state)
+{
+    const char *dir = *state;
+    struct journal *j = open_or_fail(dir, "r1");
+    auto_free char *path = xstrdup(journal_path(j));
+    struct journal_scan scan = { 0 };
+    struct stat st;
+
+    put(j, "intent", 1);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    assert_int_equal(journal_scan(path, &scan, NULL), 0);
+    assert_true(scan.writer_alive);
+    journal_scan_done(&scan);
+    journal_close(j);
+    assert_int_equal(journal_scan(path, &scan, NULL), 0);
+    assert_false(scan.writer_alive);
+    assert_int_equal(json_len(scan.open), 1);
+    journal_scan_done(&scan);
+}
+
+static void a_run_id_is_used_once(void **state)
+{
+    struct journal *j = open_or_fail(*state, "r1");
+    struct err err = { 0 };
+
+    assert_null(journal_open(*state, "r1", &err));
+    assert_int_equal(err.code, EEXIST);
+    journal_close(j);
+}
+
+static void run_ids_are_file_names(void **state)
+{
+    static const char *const wrong[] = {
+        "",
+        "../x",
+        "a/b",
+        ".hidden",
+        "a b",
+        "0123456789012345678901234567890123456789012345678901234567"
+        "89012345"
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        struct err err = { 0 };
+        assert_null(journal_open(*state, wrong[i], &err));
+        assert_non_null(strstr(err.msg, "is not 1 to 63 letters"));
+    }
+}
+
+/* A limit on the file's size stands for a full disk. */
+static void a_full_disk_leaves_no_half_line(void **state)
+{
+    struct journal *j = open_or_fail(*state, "r1");
+    struct rlimit was, small;
+    struct stat before, after;
+    struct err err = { 0 };
+    auto(json) struct json *r = record("intent", 2);
+
+    put(j, "intent", 1);
+    assert_int_equal(stat(journal_path(j), &before), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &was);
+    small = was;
+    small.rlim_cur = (rlim_t)before.st_size + 10;
+    setrlimit(RLIMIT_FSIZE, &small);
+    int rc = journal_write(j, r, &err);
+    setrlimit(RLIMIT_FSIZE, &was);
+    assert_true(rc < 0);
+    assert_non_null(strstr(err.msg, "cannot write the journal"));
+    assert_int_equal(stat(journal_path(j), &after), 0);
+    assert_int_equal(after.st_size, before.st_size);
+    put(j, "reverted", 1); /* and there is room again */
+    journal_close(j);
+    assert_int_equal(scratch_count(*state, ".journal"), 0);
+}
+
+static void the_state_directory_is_private(void **state)
+{
+    auto_free char *dir = xasprintf("%s/a", (const char *)*state);
+    auto_free char *deep = xasprintf("%s/b", dir);
+    char out[256];
+    struct stat st;
+    struct err err = { 0 };
+
+    setenv("CHAOS_LOAD_STATE", deep, 1);
+    assert_int_equal(journal_dir(out, &err), 0);
+    assert_string_equal(out, deep);
+    assert_int_equal(stat(deep, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0700);
+    chmod(deep, 0777);
+    assert_true(journal_dir(out, &err) < 0);
+    assert_non_null(strstr(err.msg, "can be written by others"));
+    unsetenv("CHAOS_LOAD_STATE");
+    setenv("XDG_STATE_HOME", dir, 1);
+    assert_int_equal(journal_dir(out, &err), 0);
+    assert_non_null(strstr(out, "/a/chaos-load"));
+    unsetenv("XDG_STATE_HOME");
+    rmdir(out);
+    rmdir(deep);
+    rmdir(dir);
+}
+
+/* ---- recover ---- */
+
+struct said {
+    char text[8192];
+};
+
+static void listen(void *arg, const char *line)
+{
+    struct said *s = arg;
+    size_t n = strlen(s->text);
+
+    snprintf(s->text + n, sizeof(s->text) - n, "%s\n", line);
+}
+
+static void a_living_run_is_left_alone(void **state)
+{
+    struct journal *j = open_or_fail(*state, "r1");
+    struct said said = { "" };
+
+    put(j, "intent", 1);
+    assert_int_equal(journal_recover_all(*state, listen, &said), RECOVER_CLEAN);
+    assert_non_null(strstr(said.text, "its run is still going"));
+    assert_int_equal(scratch_count(*state, ".journal"), 1);
+    put(j, "reverted", 1);
+    journal_close(j);
+}
+
+static void write_file(const char *dir, const char *name, const char *text)
+{
+    auto_free char *path = xasprintf("%s/%s", dir, name);
+    FILE *f = fopen(path, "w");
+
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+#define UNDO(n, what)                                                                            \
+    "{\"type\":\"intent\",\"seq\":" #n ",\"kind\":\"pause\",\"backend\":\"process\",\"target\":" \
+    "\"t" #n "\"," what "}\n"
+#define GONE "\"undo\":{\"pid\":1999999999,\"start_ticks\":1}"
+#define BROKEN "\"undo\":{\"pid\":0}"
+#define UNKNOWN \
+    "{\"type\":\"intent\",\"seq\":9,\"kind\":\"netem\",\"backend\":\"docker\",\"undo\":{}}\n"
+
+static const struct {
+    const char *what, *records, *tail;
+    enum recover_result first, second;
+    unsigned left;
+    const char *says;
+} recoveries[] = {
+    { "nothing open", BEGIN INTENT(1) MARK("reverted", 1), "", RECOVER_CLEAN, RECOVER_CLEAN, 0,
+      "" },
+    { "ended, not removed", BEGIN INTENT(1) MARK("reverted", 1) END, "", RECOVER_CLEAN,
+      RECOVER_CLEAN, 0, "" },
+    { "no undo", BEGIN INTENT(1), "", RECOVER_CLEAN, RECOVER_CLEAN, 0, "nothing to undo" },
+    { "target gone", BEGIN UNDO(1, GONE), "", RECOVER_CLEAN, RECOVER_CLEAN, 0,
+      "run r1: pause of t1: nothing to undo\n" },
+    { "newest first", BEGIN UNDO(1, GONE) UNDO(2, GONE), "", RECOVER_CLEAN, RECOVER_CLEAN, 0,
+      "run r1: pause of t2: nothing to undo\nrun r1: pause of t1: nothing to undo\n" },
+    { "torn", BEGIN UNDO(1, GONE), "17 0000", RECOVER_CLEAN, RECOVER_CLEAN, 0, "is torn" },
+    { "cannot", BEGIN UNDO(1, BROKEN), "", RECOVER_STUCK, RECOVER_STUCK, 1, "COULD NOT BE UNDONE" },
+    { "cannot, torn", BEGIN UNDO(1, BROKEN), "1", RECOVER_STUCK, RECOVER_STUCK, 1, "is torn" },
+    { "one of two", BEGIN UNDO(1, GONE) UNDO(2, BROKEN), "", RECOVER_STUCK, RECOVER_STUCK, 1,
+      "pause of t1: nothing to undo" },
+    { "unknown kind", BEGIN UNKNOWN, "", RECOVER_STUCK, RECOVER_STUCK, 1,
+      "does not know how to undo 'netem' on 'docker'" },
+    { "not a journal", "", "hello\n", RECOVER_STUCK, RECOVER_STUCK, 1, "it is left alone" },
+    { "another boot", BEGIN UNDO(1, BROKEN ",\"boot_id\":\"long ago\""), "", RECOVER_CLEAN,
+      RECOVER_CLEAN, 0, "nothing to undo" },
+};
+
+static void recover_is_idempotent(void **state)
+{
+    for (size_t i = 0; i < ARRAY_LEN(recoveries); i++) {
+        auto_free char *good_lines = lines_of(recoveries[i].records);
+        auto_free char *text = xasprintf("%s%s", good_lines, recoveries[i].tail);
+        struct said said = { "" };
+        write_file(*state, "r1.journal", text);
+        enum recover_result first = journal_recover_all(*state, listen, &said);
+        if (first != recoveries[i].first || !strstr(said.text, recoveries[i].says))
+            fail_msg("%s: %d, it said: %s", recoveries[i].what, first, said.text);
+        enum recover_result second = journal_recover_all(*state, NULL, NULL);
+        if (second != recoveries[i].second)
+            fail_msg("%s: %d the second time", recoveries[i].what, second);
+        assert_int_equal(scratch_count(*state, ".journal"), recoveries[i].left);
+        auto_free char *path = xasprintf("%s/r1.journal", (const char *)*state);
+        unlink(path);
+    }
+}
+
+static void a_missing_directory_is_clean(void **state)
+{
+    (void)state;
+    assert_int_equal(journal_recover_all("/nonexistent/chaos", NULL, NULL), RECOVER_CLEAN);
+    assert_int_equal(journal_recover("/nonexistent/chaos/x.journal", NULL, NULL), RECOVER_CLEAN);
+}
+
+static void many_recover_one_stopped_process_once(void **state)
+{
+    struct proc_id victim = victim_start((const char *const[]){ "sleep", "100", NULL }, NULL);
+    char boot_id[40];
+    pid_t pids[4];
+    int undone = 0;
+
+    kill(victim.pid, SIGSTOP);
+    EVENTUALLY(proc_state(victim.pid) == 'T');
+    proc_boot_id(boot_id);
+    auto_free char *text =
+        xasprintf(BEGIN "{\"type\":\"intent\",\"seq\":1,\"kind\":\"pause\",\"backend\":\"process\","
+                        "\"boot_id\":\"%s\",\"undo\":{\"pid\":%d,\"start_ticks\":%llu}}\n",
+                  boot_id, victim.pid, (unsigned long long)victim.start_ticks);
+    auto_free char *lines = lines_of(text);
+    write_file(*state, "r1.journal", lines);
+    for (size_t i = 0; i < ARRAY_LEN(pids); i++) {
+        pids[i] = fork();
+        if (pids[i] == 0)
+            _exit((int)journal_recover_all(*state, NULL, NULL));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(pids); i++) {
+        int status = 0;
+        waitpid(pids[i], &status, 0);
+        undone += WEXITSTATUS(status) == RECOVER_REVERTED;
+        assert_int_not_equal(WEXITSTATUS(status), RECOVER_STUCK);
+    }
+    assert_int_equal(undone, 1);
+    assert_int_equal(proc_state(victim.pid), 'S');
+    assert_int_equal(scratch_count(*state, ".journal"), 0);
+    victim_end(&victim);
+}
+
+#define FILE_TEST(f) cmocka_unit_test_setup_teardown(f, dir_up, dir_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(good_texts_are_understood),
+        cmocka_unit_test(bad_records_name_their_line),
+        cmocka_unit_test(damaged_lines_are_refused),
+        cmocka_unit_test(a_torn_last_line_is_ignored),
+        cmocka_unit_test(zeroes_at_the_end_are_a_torn_line),
+        cmocka_unit_test(limits_have_names),
+        FILE_TEST(it_is_gone_when_nothing_is_open),
+        FILE_TEST(it_stays_when_something_is_open),
+        FILE_TEST(a_run_id_is_used_once),
+        FILE_TEST(run_ids_are_file_names),
+        FILE_TEST(a_full_disk_leaves_no_half_line),
+        FILE_TEST(the_state_directory_is_private),
+        FILE_TEST(a_living_run_is_left_alone),
+        FILE_TEST(recover_is_idempotent),
+        FILE_TEST(many_recover_one_stopped_process_once),
+        cmocka_unit_test(a_missing_directory_is_clean),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
