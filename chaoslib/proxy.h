@@ -6,7 +6,10 @@
 
 #include "base/param.h"
 
-enum proxy_protocol { PROXY_TCP, PROXY_HTTP };
+/* PROXY_TCP never looks into the bytes and takes no http toxics. The other two follow messages from
+ * a connection's first byte, so that http toxics hit connections that are open already; AUTO is for
+ * those who do not know what comes, HTTP counts a stream that is not HTTP/1 as a surprise. */
+enum proxy_protocol { PROXY_TCP, PROXY_HTTP, PROXY_AUTO };
 enum proxy_stream { PROXY_REQUEST = 1, PROXY_RESPONSE = 2, PROXY_BOTH = 3 };
 
 /* One row of the plan's `proxies:`. */
@@ -14,8 +17,7 @@ struct proxy_plan {
     const char *name;
     const char *listen;   /* "127.0.0.1:0": port 0 picks one */
     const char *upstream; /* "127.0.0.1:5001", "[::1]:80", "unix:/path" */
-    int protocol; /* enum proxy_protocol; tcp unless an http toxic needs http. default "auto": http
-                     toxics parse */
+    int protocol;         /* enum proxy_protocol; default "auto" */
 };
 extern const struct param_table proxy_table;
 
@@ -73,8 +75,14 @@ int proxies_toxic_remove(struct proxies *p, const char *name, uint64_t handle,
 bool proxies_toxic_is_in(struct proxies *p, const char *name, uint64_t handle);
 struct proxy_counts {
     uint64_t connections, open, bytes_up, bytes_down, requests, hit;
+    uint64_t not_http; /* connections that were passed through because they were not HTTP/1 */
 };
 struct proxy_counts proxies_counts(struct proxies *p, const char *name);
+/* Whom one toxic hit so far; zero once it is removed. */
+struct toxic_hits {
+    uint64_t connections, requests;
+};
+struct toxic_hits proxies_toxic_hits(struct proxies *p, const char *name, uint64_t handle);
 void proxies_free(struct proxies *p); /* closes all, joins the thread */
 
 #endif
