@@ -9,29 +9,10 @@
 #include "base/mem.h"
 #include "runner/client_engine.h"
 
-/* ---- which engine ---- */
-
-static const char *why_curl(const struct http_plan *http)
-{
-    if (http->engine && strcmp(http->engine, "curl") == 0)
-        return "http.engine is 'curl'";
-    if (http->engine && strcmp(http->engine, "native") == 0)
-        return NULL;
-    if (http->proxy)
-        return "http.proxy needs libcurl";
-    if (http->http_version && strcmp(http->http_version, "2") == 0)
-        return "HTTP/2 needs libcurl";
-    return NULL;
-}
-
-const char *client_needs_curl(const struct load_plan *plan)
-{
-    return why_curl(&plan->http);
-}
-
 struct client *client_new(const struct client_opts *opts, struct err *err)
 {
-    const struct client_ops *ops = why_curl(opts->http) ? &client_curl_ops : &client_native_ops;
+    const struct load_plan plan = { .http = *opts->http };
+    const struct client_ops *ops = client_needs_curl(&plan) ? &client_curl_ops : &client_native_ops;
     struct client *c = ops->create(opts, err);
 
     if (!c)
