@@ -52,6 +52,8 @@ static void visit_put_back(struct actor *a)
         return;
     if (v->bytes.cap > VISIT_BUF_KEEP)
         buf_done(&v->bytes);
+    if (v->names.cap > VISIT_BUF_KEEP)
+        buf_done(&v->names);
     v->hops = 0;
     SLIST_INSERT_HEAD(&worker_of(a)->visits, v, link);
     a->visit = NULL;
@@ -64,14 +66,51 @@ void visits_done(struct visit_list *l)
 
         SLIST_REMOVE_HEAD(l, link);
         buf_done(&v->bytes);
+        buf_done(&v->names);
         free(v);
     }
 }
 
-/* What is in flight, as the text that cookies and redirects need. */
-static const struct request_text *text_in_flight(const struct actor *a)
+/* A request_text is 9 KiB: too much to keep for each request in flight. Its few words are. */
+static void keep_names(struct visit *v, const struct request_text *t)
 {
-    return a->visit ? &a->visit->text : request_constant_text(form_of(a)->form);
+    buf_clear(&v->names);
+    buf_add(&v->names, t->base_url, strlen(t->base_url) + 1);
+    buf_add(&v->names, t->host, strlen(t->host) + 1);
+    buf_add(&v->names, t->path, strlen(t->path) + 1);
+    v->method = t->method;
+    v->secure = t->secure;
+}
+
+static const char *take_name(const char *at, char *into, size_t size)
+{
+    size_t len = strlen(at);
+    size_t fits = MIN(len, size - 1);
+
+    memcpy(into, at, fits);
+    into[fits] = '\0';
+    return at + len + 1;
+}
+
+/* What is in flight, as the text that cookies and redirects need. */
+static const struct request_text *text_in_flight(struct actor *a)
+{
+    struct request_text *t = &worker_of(a)->text;
+    const struct visit *v = a->visit;
+
+    if (!v)
+        return request_constant_text(form_of(a)->form);
+
+    const char *at = take_name(v->names.data, t->base_text, sizeof t->base_text);
+
+    at = take_name(at, t->host, sizeof t->host);
+    take_name(at, t->path, sizeof t->path);
+    t->base_url = t->base_text;
+    t->method = v->method;
+    t->secure = v->secure;
+    t->bytes = v->bytes.data;
+    t->len = v->bytes.len;
+    return t;
 }
 
 static void answered(void *arg, const struct answer *answer);
@@ -95,17 +134,18 @@ static void send_bytes(struct actor *a, const struct origin *origin, const char 
         client_send(w->client, http->conn == CONN_POOLED ? NULL : &a->lane, &r, answered, a);
 }
 
-/* The visit's request, rendered. */
+/* The request just rendered: its bytes are the visit's, its names in the worker's text. */
 static int send_visit(struct actor *a)
 {
     const struct worker_form *wf = form_of(a);
-    const struct request_text *text = &a->visit->text;
+    const struct request_text *text = &worker_of(a)->text;
     const struct origin *origin = wf->origin;
 
     if (!origin || text->base_url != wf->form->base_url)
         origin = client_origin(worker_of(a)->client, text->base_url, NULL);
     if (!origin)
         return -EINVAL;
+    keep_names(a->visit, text);
     send_bytes(a, origin, text->bytes, text->len);
     return 0;
 }
@@ -163,7 +203,7 @@ void visit_begin(struct actor *a, const struct task *request, uint64_t sched_ns,
 
     struct visit *v = visit_of(a);
 
-    if (request_render(wf->form, &ctx, &v->bytes, &v->text, NULL) < 0) {
+    if (request_render(wf->form, &ctx, &v->bytes, &worker_of(a)->text, NULL) < 0) {
         could_not_send(a, now_ns);
         return;
     }
@@ -202,9 +242,9 @@ static bool follow(struct actor *a, const struct answer *answer, struct sample *
 {
     struct worker *w = worker_of(a);
     struct render_ctx ctx = context_of(a);
-    struct request_text from = *text_in_flight(a);
+    const struct request_text *from = text_in_flight(a);
     struct visit *v = visit_of(a);
-    int rc = request_redirect(form_of(a)->form, &from, answer, &ctx, &v->bytes, &v->text, NULL);
+    int rc = request_redirect(form_of(a)->form, from, answer, &ctx, &v->bytes, &w->text, NULL);
 
     if (rc > 0)
         return false;

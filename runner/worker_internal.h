@@ -13,8 +13,10 @@
  * rendered or redirected have one; they are kept for reuse. */
 struct visit {
     SLIST_ENTRY(visit) link;
-    struct buf bytes; /* of what is in flight, and the names in `text` */
-    struct request_text text;
+    struct buf bytes; /* of what is in flight */
+    struct buf names; /* its base URL, host and path, each with its NUL */
+    const char *method;
+    bool secure;
     uint16_t hops;
     struct sample sum; /* of the hops so far, when hops > 0 */
 };
@@ -101,6 +103,7 @@ struct worker {
     struct actor_list in_flight;
     uint64_t n_in_flight;
     struct visit_list visits; /* unused ones */
+    struct request_text text; /* of the request just rendered, or looked at */
     struct phase_start *phases;
     size_t n_phases;
     uint64_t wall_minus_mono_ns;

@@ -1,6 +1,8 @@
 unit_test(test_hist LIBS runner)
 unit_test(test_limits LIBS runner)
 unit_test(test_pace LIBS runner)
+unit_test(test_runner LIBS runner SOURCES tiny_server.c LABEL func TIMEOUT 120)
+set_tests_properties(test_runner PROPERTIES LABELS "func;thread")
 unit_test(test_stats LIBS runner)
 unit_test(test_trace LIBS runner)
 unit_test(test_user LIBS runner)
