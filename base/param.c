@@ -321,8 +321,9 @@ static void load_pairs(const struct param_ctx *ctx, const struct param *row, con
 /* ---- tables ---- */
 
 /* Depth is that of the const tables, not of the input. */
+// NOLINTNEXTLINE(misc-no-recursion)
 static void load_list(const struct param_ctx *ctx, const struct param *row, const struct doc *d,
-                      struct items *out) // NOLINT(misc-no-recursion)
+                      struct items *out)
 {
     if (d->kind != DOC_LIST) {
         wrong_kind(ctx, row, d);
@@ -338,8 +339,9 @@ static void load_list(const struct param_ctx *ctx, const struct param *row, cons
         param_load(ctx, row->table, d->items[i], v + i * row->item_size, NULL);
 }
 
+// NOLINTNEXTLINE(misc-no-recursion)
 void param_load_one(const struct param_ctx *ctx, const struct param *row, const struct doc *d,
-                    void *field) // NOLINT(misc-no-recursion)
+                    void *field)
 {
     switch (row->type) {
     case PARAM_STRS: load_strs(ctx, row, d, field); break;
@@ -361,8 +363,8 @@ void param_load_one(const struct param_ctx *ctx, const struct param *row, const 
     }
 }
 
-static void set_default(const struct param_ctx *ctx, const struct param *row,
-                        void *field) // NOLINT(misc-no-recursion)
+// NOLINTNEXTLINE(misc-no-recursion)
+static void set_default(const struct param_ctx *ctx, const struct param *row, void *field)
 {
     struct doc written = {
         .kind = DOC_SCALAR, .text = row->def, .source = "default", .key = row->name
@@ -423,9 +425,9 @@ static void unknown_key(const struct param_ctx *ctx, const struct param_table *t
 }
 
 /* Reads each key of the map into its row; `seen` tells which rows were met. */
+// NOLINTNEXTLINE(misc-no-recursion)
 static void read_keys(const struct param_ctx *ctx, const struct param_table *t,
-                      const struct doc *map, void *base, const char *const *ignore,
-                      bool *seen) // NOLINT(misc-no-recursion)
+                      const struct doc *map, void *base, const char *const *ignore, bool *seen)
 {
     for (size_t i = 0; i < map->n_items; i++) {
         const struct doc *item = map->items[i];
@@ -457,9 +459,9 @@ static void report_missing(const struct param_ctx *ctx, const struct param_table
     }
 }
 
+// NOLINTNEXTLINE(misc-no-recursion)
 unsigned param_load(const struct param_ctx *ctx, const struct param_table *t, const struct doc *map,
-                    void *base,
-                    const char *const *ignore) // NOLINT(misc-no-recursion)
+                    void *base, const char *const *ignore)
 {
     unsigned before = ctx->diag->n;
 

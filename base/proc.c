@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -156,7 +157,7 @@ static void reset_signals(void)
         if (sig != SIGKILL && sig != SIGSTOP)
             signal(sig, SIG_DFL);
     sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    pthread_sigmask(SIG_SETMASK, &none, NULL);
 }
 
 static void NORETURN run_child(const struct launch *l)
@@ -303,14 +304,21 @@ static int reap(pid_t pid)
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-int proc_run(const char *const *argv, uint64_t timeout_ms, struct buf *ret_out, struct err *err)
+/* Moves a descriptor out of its scope, as TAKE does for pointers. */
+static int take_fd(int *fd)
+{
+    int taken = *fd;
+
+    *fd = -1;
+    return taken;
+}
+
+/* Starts argv with its stdout in a pipe; the reading end, or negative. */
+static int start_piped(const char *const *argv, struct proc_id *ret, struct err *err)
 {
     struct proc_spawn_opts opts = { .argv = argv, .new_session = true };
-    struct proc_id id;
     int ends[2];
 
-    if (!argv || !argv[0] || !*argv[0])
-        return err_set(err, ERR_USAGE, EINVAL, "no command to run");
     if (pipe2(ends, O_CLOEXEC) < 0)
         return err_sys(err, ERR_PREPARE, errno, "run '%s': pipe", argv[0]);
     auto_close int from = ends[0];
@@ -319,11 +327,21 @@ int proc_run(const char *const *argv, uint64_t timeout_ms, struct buf *ret_out, 
     if (to < 0 || null < 0 || fcntl(from, F_SETFL, O_NONBLOCK) < 0)
         return err_sys(err, ERR_PREPARE, errno, "run '%s'", argv[0]);
     struct launch l = { .opts = &opts, .in = null, .out = to, .err = null };
-    int rc = fork_and_exec(&l, &id, err);
+    int rc = fork_and_exec(&l, ret, err);
     if (rc < 0)
         return rc;
-    close(to);
-    to = -1;
+    return take_fd(&from);
+}
+
+int proc_run(const char *const *argv, uint64_t timeout_ms, struct buf *ret_out, struct err *err)
+{
+    struct proc_id id = { 0 };
+
+    if (!argv || !argv[0] || !*argv[0])
+        return err_set(err, ERR_USAGE, EINVAL, "no command to run");
+    auto_close int from = start_piped(argv, &id, err);
+    if (from < 0)
+        return from;
     auto_close int pidfd = pidfd_open(id.pid, 0);
     int late = pidfd < 0 ? 1 : wait_and_drain(pidfd, from, timeout_ms, ret_out);
     if (late)

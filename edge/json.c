@@ -102,7 +102,7 @@ static const cJSON *array_item(const cJSON *array, const char *step, size_t len)
     return len ? cJSON_GetArrayItem(array, (int)index) : NULL;
 }
 
-static const cJSON *member(const cJSON *object, const char *step, size_t len)
+static const cJSON *find_member(const cJSON *object, const char *step, size_t len)
 {
     const cJSON *item;
 
@@ -123,7 +123,7 @@ const struct json *json_get(const struct json *j, const char *path)
         if (cJSON_IsArray(at))
             at = array_item(at, path, len);
         else
-            at = cJSON_IsObject(at) ? member(at, path, len) : NULL;
+            at = cJSON_IsObject(at) ? find_member(at, path, len) : NULL;
         path += len;
         path += *path == '.';
     }
@@ -187,9 +187,9 @@ const struct json *json_at(const struct json *j, size_t i)
     return wrap_const(cJSON_GetArrayItem(unwrap_const(j), (int)i));
 }
 
-const char *json_key(const struct json *j)
+const char *json_key(const struct json *member)
 {
-    return j ? unwrap_const(j)->string : NULL;
+    return member ? unwrap_const(member)->string : NULL;
 }
 
 const struct json *json_first(const struct json *j)
@@ -246,8 +246,8 @@ static void new_line(struct buf *out, bool pretty, unsigned depth)
 }
 
 /* Depth is that of trees we built, or JSON_DEPTH_MAX. */
-static void print_tree(const cJSON *j, bool pretty, unsigned depth,
-                       struct buf *out) // NOLINT(misc-no-recursion)
+// NOLINTNEXTLINE(misc-no-recursion)
+static void print_tree(const cJSON *j, bool pretty, unsigned depth, struct buf *out)
 {
     bool is_object = cJSON_IsObject(j);
 

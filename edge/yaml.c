@@ -92,8 +92,8 @@ static bool is_open(const struct loader *l, const struct doc *node)
 }
 
 /* A deep copy; NULL when it is too large or too deep. `depth` is where it will stand. */
-static struct doc *copy_tree(struct loader *l, const struct doc *from,
-                             size_t depth) // NOLINT(misc-no-recursion): at most YAML_DEPTH_MAX
+// NOLINTNEXTLINE(misc-no-recursion)
+static struct doc *copy_tree(struct loader *l, const struct doc *from, size_t depth)
 {
     bool too_deep = from->n_items && depth > YAML_DEPTH_MAX;
     struct doc *d = too_deep ? NULL : new_node(l, from->kind);
@@ -311,9 +311,18 @@ static size_t add_entries(const struct doc *map, struct entry *to, size_t n)
     return n;
 }
 
-static bool is_mergeable(const struct doc *merge)
+static size_t add_merged(const struct doc *merge, struct entry *to, size_t n)
 {
     if (!merge || merge->kind == DOC_MAP)
+        return merge ? add_entries(merge, to, n) : n;
+    for (size_t i = 0; i < merge->n_items; i++)
+        n = add_entries(merge->items[i], to, n);
+    return n;
+}
+
+static bool is_mergeable(const struct doc *merge)
+{
+    if (merge->kind == DOC_MAP)
         return true;
     for (size_t i = 0; i < merge->n_items; i++)
         if (merge->items[i]->kind != DOC_MAP)
@@ -346,7 +355,7 @@ static int finish_map(struct loader *l, struct doc *map, const struct doc *merge
 {
     size_t n_own = map->n_items, n = n_own + count_merged(merge);
 
-    if (!is_mergeable(merge)) {
+    if (merge && !is_mergeable(merge)) {
         diag_add_key(l->diag, merge, "must be a map or a list of maps, not %s",
                      merge->kind == DOC_LIST ? "a list of other things"
                                              : doc_kind_name(merge->kind));
@@ -356,10 +365,7 @@ static int finish_map(struct loader *l, struct doc *map, const struct doc *merge
         return 0;
     auto_free struct entry *entries = xcalloc(n, sizeof(*entries));
     size_t filled = add_entries(map, entries, 0);
-    if (merge && merge->kind == DOC_MAP)
-        filled = add_entries(merge, entries, filled);
-    for (size_t i = 0; merge && merge->kind == DOC_LIST && i < merge->n_items; i++)
-        filled = add_entries(merge->items[i], entries, filled);
+    filled = add_merged(merge, entries, filled);
     size_t kept = drop_equal(l, entries, filled, n_own);
     map->items = NULL;
     map->n_items = 0;
