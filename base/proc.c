@@ -160,27 +160,41 @@ static void reset_signals(void)
     pthread_sigmask(SIG_SETMASK, &none, NULL);
 }
 
-static void NORETURN run_child(const struct launch *l)
+/* Standard input, output, error, and what the caller passes as 3; all else closes on exec. */
+static bool place_descriptors(const struct launch *l)
+{
+    int pass = l->opts->pass_fd;
+
+    if (dup2(l->in, 0) < 0 || dup2(l->out, 1) < 0 || dup2(l->err, 2) < 0)
+        return false;
+    if (pass == 3 && fcntl(3, F_SETFD, 0) < 0)
+        return false;
+    if (pass > 0 && pass != 3 && dup2(pass, 3) < 0)
+        return false;
+    close_range(pass > 0 ? 4 : 3, ~0U, CLOSE_RANGE_CLOEXEC);
+    return true;
+}
+
+static bool enter_world(const struct launch *l)
 {
     const struct proc_spawn_opts *o = l->opts;
-    unsigned first_closed = o->pass_fd > 0 ? 4 : 3;
 
     reset_signals();
     if (o->new_session)
         setsid();
     if (o->die_with_parent && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
-        report_and_exit(l);
+        return false;
     if (o->die_with_parent && getppid() != l->parent)
-        _exit(126);
-    if (o->cwd && chdir(o->cwd) < 0)
+        _exit(126); /* it died before the request to die with it was made */
+    return !o->cwd || chdir(o->cwd) == 0;
+}
+
+static void NORETURN run_child(const struct launch *l)
+{
+    const struct proc_spawn_opts *o = l->opts;
+
+    if (!enter_world(l) || !place_descriptors(l))
         report_and_exit(l);
-    if (dup2(l->in, 0) < 0 || dup2(l->out, 1) < 0 || dup2(l->err, 2) < 0)
-        report_and_exit(l);
-    if (o->pass_fd == 3 && fcntl(3, F_SETFD, 0) < 0)
-        report_and_exit(l);
-    if (o->pass_fd > 0 && o->pass_fd != 3 && dup2(o->pass_fd, 3) < 0)
-        report_and_exit(l);
-    close_range(first_closed, ~0U, CLOSE_RANGE_CLOEXEC);
     char *const *argv = (char *const *)(uintptr_t)o->argv;
     if (o->env)
         execvpe(o->argv[0], argv, (char *const *)(uintptr_t)o->env);

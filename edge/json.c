@@ -309,31 +309,45 @@ static int refuse(const char *text, size_t at, enum err_kind kind, const char *w
     return err_set(err, kind, EINVAL, "json %u:%u: %s", p.line, p.col, why);
 }
 
+/* The index behind the string that begins at `at`; len when it does not end, and SIZE_MAX when it
+ * holds the escape of NUL. */
+static size_t skip_string(const char *text, size_t len, size_t at)
+{
+    for (size_t i = at + 1; i < len; i++) {
+        if (text[i] == '"')
+            return i + 1;
+        if (text[i] != '\\')
+            continue;
+        if (len - i >= 6 && !memcmp(text + i, "\\u0000", 6))
+            return SIZE_MAX;
+        i++;
+    }
+    return len;
+}
+
 /* Looks at brackets and strings only; all else is cJSON's to judge. Answers 1 when the text ends
- * inside one of them. */
+ * inside a bracket. */
 static int scan(const char *text, size_t len, struct err *err)
 {
+    const char *nul = memchr(text, '\0', len);
     unsigned depth = 0;
-    bool in_string = false;
 
+    if (nul)
+        return refuse(text, (size_t)(nul - text), ERR_USAGE, "a NUL byte", err);
     for (size_t i = 0; i < len; i++) {
-        char c = text[i];
-        if (c == '\0')
-            return refuse(text, i, ERR_USAGE, "a NUL byte", err);
-        if (in_string && c == '\\') {
-            if (len - i >= 6 && !memcmp(text + i, "\\u0000", 6))
+        if (text[i] == '"') {
+            size_t behind = skip_string(text, len, i);
+            if (behind == SIZE_MAX)
                 return refuse(text, i, ERR_USAGE, "a text may not contain \\u0000", err);
-            i++;
-        } else if (c == '"') {
-            in_string = !in_string;
-        } else if (!in_string && (c == '[' || c == '{')) {
+            i = behind - 1;
+        } else if (text[i] == '[' || text[i] == '{') {
             if (++depth > JSON_DEPTH_MAX)
                 return refuse(text, i, ERR_LIMIT, "nested deeper than 64 levels", err);
-        } else if (!in_string && (c == ']' || c == '}')) {
+        } else if (text[i] == ']' || text[i] == '}') {
             depth -= depth > 0;
         }
     }
-    return in_string || depth > 0 || len == 0;
+    return depth > 0 || len == 0;
 }
 _Static_assert(JSON_DEPTH_MAX == 64, "the message names the limit");
 

@@ -196,32 +196,42 @@ static int take_key(struct loader *l, const char *text, bool plain, yaml_mark_t 
     return 0;
 }
 
+/* The node of a scalar event; NULL when it is too large. */
+static struct doc *scalar_node(struct loader *l, const yaml_event_t *e)
+{
+    const char *text = (const char *)e->data.scalar.value;
+    const char *tag = (const char *)e->data.scalar.tag;
+    bool quoted =
+        e->data.scalar.style != YAML_PLAIN_SCALAR_STYLE || (tag && !strcmp(tag, YAML_STR_TAG));
+    bool is_null = !quoted && is_null_text(text);
+    struct doc *d = new_node(l, is_null ? DOC_NULL : DOC_SCALAR);
+
+    if (!d)
+        return NULL;
+    d->quoted = quoted;
+    d->line = line_of(e->start_mark);
+    d->col = col_of(e->start_mark);
+    d->text = is_null ? NULL : arena_strdup(l->arena, text);
+    return is_null || d->text ? d : NULL;
+}
+
 static int on_scalar(struct loader *l, const yaml_event_t *e)
 {
     const char *text = (const char *)e->data.scalar.value;
     bool plain = e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
-    bool plain_tag =
-        !e->data.scalar.tag || strcmp((const char *)e->data.scalar.tag, YAML_STR_TAG) != 0;
+    bool as_key = awaits_key(l);
     yaml_mark_t mark = e->start_mark;
 
     if (strlen(text) != e->data.scalar.length)
         return REFUSE(l, mark, "a text may not contain a NUL character");
     if (check_tag(l, e->data.scalar.tag, mark) < 0)
         return -EINVAL;
-    bool as_key = awaits_key(l);
     if (as_key && take_key(l, text, plain, mark) < 0)
         return -EINVAL;
     if (as_key && !e->data.scalar.anchor)
         return 0;
-    bool is_null = plain && plain_tag && is_null_text(text);
-    struct doc *d = new_node(l, is_null ? DOC_NULL : DOC_SCALAR);
+    struct doc *d = scalar_node(l, e);
     if (!d)
-        return too_large(l, mark);
-    d->quoted = !plain || !plain_tag;
-    d->line = line_of(mark);
-    d->col = col_of(mark);
-    d->text = is_null ? NULL : arena_strdup(l->arena, text);
-    if (!is_null && !d->text)
         return too_large(l, mark);
     if (remember_anchor(l, e->data.scalar.anchor, d, mark) < 0)
         return -EINVAL;

@@ -140,7 +140,7 @@ static void what_is_not_json_is_refused_with_its_place(void **state)
         { "[1,]", "json 1:4: not JSON from here on" },
         { "nul", "json 1:1: not JSON from here on" },
         { "{} {}", "json 1:4: more text after the end" },
-        { "\"a\\u0000b\"", "json 1:3: a text may not contain \\u0000" },
+        { "\"a\\u0000b\"", "json 1:1: a text may not contain \\u0000" },
         { "\"\xff\"", "json: not valid UTF-8" },
         { "'a'", "json 1:1: not JSON from here on" },
     };
