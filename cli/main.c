@@ -12,7 +12,8 @@
 #define VERBS_MAX 64
 
 const struct verb *const verbs[] = {
-    &verb_run,
+    &verb_run,     &verb_validate,   &verb_explain, &verb_init,    &verb_schema, &verb_report,
+    &verb_recover, &verb_completion, &verb_man,     &verb_version, &verb_help,   &verb_guardian,
     NULL,
 };
 
