@@ -18,15 +18,18 @@ static const double percentiles[] = { 0.50, 0.66, 0.75,  0.80,   0.90, 0.95,
 
 void csv_text(struct buf *out, const char *s)
 {
-    if (!strpbrk(s, ",\"\r\n")) {
-        buf_adds(out, s);
+    auto_buf struct buf clean = BUF_INIT((size_t)1 << 20);
+
+    text_utf8(&clean, s);
+    if (!strpbrk(buf_str(&clean), ",\"\r\n")) {
+        buf_adds(out, buf_str(&clean));
         return;
     }
     buf_addc(out, '"');
-    for (; *s; s++) {
-        if (*s == '"')
+    for (const char *p = buf_str(&clean); *p; p++) {
+        if (*p == '"')
             buf_addc(out, '"');
-        buf_addc(out, *s);
+        buf_addc(out, *p);
     }
     buf_addc(out, '"');
 }
@@ -225,9 +228,37 @@ static void put_second(struct buf *out, uint64_t wall_ns)
     buf_addf(out, ",%.19sZ", iso);
 }
 
-static void put_failures(struct buf *out, const struct result *r, const struct entry *e,
+/* When the failures of some entries began and ended: by the stamps of their cell, which are
+ * instants of the run; a stamp that is none (older results have the clock of the machine) gives way
+ * to the seconds in which failures were counted. */
+static void failure_span(const struct result *r, const struct entry *list, size_t n,
+                         const struct cell *c, uint64_t span[2])
+{
+    uint64_t first = UINT64_MAX, last = 0;
+
+    span[0] = c->first_fail_ns;
+    span[1] = c->last_fail_ns;
+    if (span[1] <= r->duration_ns)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < list[i].e->n_seconds; k++) {
+            const struct result_second *s = &list[i].e->seconds[k];
+            if (s->fail == 0)
+                continue;
+            first = MIN(first, s->at_s);
+            last = MAX(last, s->at_s);
+        }
+    }
+    span[0] = first == UINT64_MAX ? 0 : first * NS_PER_SEC;
+    span[1] = first == UINT64_MAX ? r->duration_ns : last * NS_PER_SEC;
+}
+
+static void put_failures(struct buf *out, const struct result *r, const struct entry *e, size_t n,
                          const struct cell *c)
 {
+    uint64_t span[2];
+
+    failure_span(r, e, n, c, span);
     for (int i = FAIL_NONE + 1; i < FAIL_CLASS_MAX; i++) {
         if (c->fails[i] == 0)
             continue;
@@ -239,8 +270,8 @@ static void put_failures(struct buf *out, const struct result *r, const struct e
         buf_addc(out, ',');
         csv_text(out, error);
         buf_addf(out, ",%" PRIu64, c->fails[i]);
-        put_second(out, r->started_wall_ns + MIN(c->first_fail_ns, r->duration_ns));
-        put_second(out, r->started_wall_ns + MIN(c->last_fail_ns, r->duration_ns));
+        put_second(out, r->started_wall_ns + span[0]);
+        put_second(out, r->started_wall_ns + span[1]);
         buf_adds(out, "\r\n");
     }
 }
@@ -253,7 +284,7 @@ void report_locust_failures_csv(const struct result *r, struct buf *out)
     for (size_t i = 0, k; i < r->n_endpoints; i += k) {
         k = same_entries(&list[i], r->n_endpoints - i);
         struct cell *c = merged(&list[i], k);
-        put_failures(out, r, &list[i], c);
+        put_failures(out, r, &list[i], k, c);
         cell_free(c);
     }
 }
@@ -343,6 +374,14 @@ static void put_number(struct buf *out, const char *key, double value)
     buf_adds(out, ",\n");
 }
 
+static void put_json_text(struct buf *out, const char *s)
+{
+    auto_buf struct buf clean = BUF_INIT((size_t)1 << 20);
+
+    text_utf8(&clean, s);
+    json_quote(out, buf_str(&clean));
+}
+
 static void put_entry(struct buf *out, const struct result *r, const struct entry *list, size_t n)
 {
     struct cell *c = merged(list, n);
@@ -355,9 +394,9 @@ static void put_entry(struct buf *out, const struct result *r, const struct entr
 
     all_times(&h, c);
     buf_adds(out, "    {\n        \"name\": ");
-    json_quote(out, list->name);
+    put_json_text(out, list->name);
     buf_adds(out, ",\n        \"method\": ");
-    json_quote(out, text_or_empty(list->e->method));
+    put_json_text(out, text_or_empty(list->e->method));
     buf_adds(out, ",\n");
     put_number(out, "last_request_timestamp", last);
     put_number(out, "start_time", start);

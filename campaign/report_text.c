@@ -140,9 +140,9 @@ static void add_hist(struct text_table *table, const struct hist *h)
 static void put_times(const struct text_report *t)
 {
     static const struct text_col cols[] = { { "", true, 0 },     { "p50", false, 0 },
-                                            { "p90", false, 3 }, { "p95", false, 0 },
-                                            { "p99", false, 0 }, { "p99.9", false, 2 },
-                                            { "max", false, 1 } };
+                                            { "p90", false, 4 }, { "p95", false, 1 },
+                                            { "p99", false, 0 }, { "p99.9", false, 3 },
+                                            { "max", false, 2 } };
     const struct cell *c = &t->r->total;
     const struct {
         const char *name;
@@ -151,7 +151,7 @@ static void put_times(const struct text_report *t)
                  { "service time", &c->service },
                  { "schedule lag", &c->lag },
                  { "failed after", &c->failed } };
-    auto_table struct text_table table;
+    auto_table struct text_table table = { 0 };
 
     text_table_init(&table, cols, ARRAY_LEN(cols));
     buf_addc(t->out, '\n');
@@ -162,8 +162,7 @@ static void put_times(const struct text_report *t)
         add_hist(&table, rows[i].h);
     }
     text_table_print(&table, 2, t->width, t->colour, t->out);
-    buf_addf(t->out, "  %s◂ the run is judged by its %s%s\n", paint(t, DIM), judged_name(t->r),
-             paint(t, PLAIN));
+    buf_addf(t->out, "  %s◂ what the run is judged by%s\n", paint(t, DIM), paint(t, PLAIN));
 }
 
 static const char *threshold_value(const struct result *r, const struct result_threshold *h,
@@ -179,7 +178,7 @@ static void put_thresholds(const struct text_report *t)
     static const struct text_col cols[] = {
         { "", true, 0 }, { "value", false, 0 }, { "limit", false, 1 }, { "broken at", false, 2 }
     };
-    auto_table struct text_table table;
+    auto_table struct text_table table = { 0 };
 
     if (t->r->n_thresholds == 0)
         return;
@@ -213,11 +212,11 @@ static const char *recovered(const struct result_fault *f, char out[FMT_LEN])
 static void put_faults(const struct text_report *t)
 {
     static const struct text_col cols[] = {
-        { "", true, 0 },          { "effective", false, 0 },    { "off plan", false, 4 },
-        { "reverted", false, 2 }, { "impact", false, 3 },       { "recovered in", false, 0 },
-        { "lost", false, 0 },     { "worst second", false, 1 },
+        { "", true, 0 },          { "effective", false, 1 },    { "off plan", false, 5 },
+        { "reverted", false, 3 }, { "impact", false, 4 },       { "recovered in", false, 0 },
+        { "lost", false, 0 },     { "worst second", false, 2 },
     };
-    auto_table struct text_table table;
+    auto_table struct text_table table = { 0 };
 
     if (t->r->n_faults == 0)
         return;
@@ -251,8 +250,8 @@ static void put_faults(const struct text_report *t)
 }
 
 static const struct text_col series_cols[] = {
-    { "", true, 0 },     { "requests", false, 2 }, { "rate", false, 0 }, { "failed", false, 0 },
-    { "p50", false, 3 }, { "p95", false, 0 },      { "p99", false, 1 },  { "max", false, 4 },
+    { "", true, 0 },     { "requests", false, 3 }, { "rate", false, 1 }, { "failed", false, 0 },
+    { "p50", false, 4 }, { "p95", false, 0 },      { "p99", false, 2 },  { "max", false, 5 },
 };
 
 static void add_series(struct text_table *table, const struct result *r, const struct cell *c,
@@ -273,7 +272,7 @@ static void add_series(struct text_table *table, const struct result *r, const s
 
 static void put_phases(const struct text_report *t)
 {
-    auto_table struct text_table table;
+    auto_table struct text_table table = { 0 };
 
     if (t->r->n_phases < 2)
         return;
@@ -289,7 +288,7 @@ static void put_phases(const struct text_report *t)
 
 static void put_endpoints(const struct text_report *t)
 {
-    auto_table struct text_table table;
+    auto_table struct text_table table = { 0 };
     size_t n = MIN(t->r->n_endpoints, (size_t)ENDPOINTS_SHOWN);
 
     if (n == 0)

@@ -400,10 +400,20 @@ static void leave(struct term *t)
 
 static int term_end(void *arg, const struct plan *p, const struct result *r, struct err *err)
 {
-    (void)p;
-    (void)r;
+    struct term *t = arg;
+    auto_buf struct buf out = BUF_INIT(0);
+
     (void)err;
-    leave(arg);
+    leave(t);
+    report_text(r, t->colour, terminal_width(t), &out);
+    if (p && p->out.out_dir) {
+        buf_adds(&out, "  report: ");
+        text_plain(&out, p->out.out_dir);
+        buf_adds(&out, "/report.html\n\n");
+    }
+    pthread_mutex_lock(&t->lock);
+    put(t, buf_str(&out), out.len);
+    pthread_mutex_unlock(&t->lock);
     return 0;
 }
 
