@@ -12,10 +12,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/parse.h"
 
 #define SHOWN_MAX 10
 #define ANCESTORS_MAX 64
+#define LOOKS_MAX 5
+#define LOOK_AGAIN_NS (5 * NS_PER_MS)
 #define COMMAND_MAX ((size_t)128 << 10)
 
 /* ---- /proc ---- */
@@ -245,10 +248,16 @@ static int several_found(const struct query *q, const struct found *f, struct er
 
 static int find_one(const struct query *q, struct proc_id *ret, struct err *err)
 {
-    struct found f = { 0 };
+    struct found f = { .n = 2 };
 
-    if (search(q, &f, err) < 0)
-        return -EIO;
+    /* A process that starts another shows its own command line twice, until the exec. */
+    for (unsigned i = 0; i < LOOKS_MAX && f.n > 1; i++) {
+        f = (struct found){ 0 };
+        if (i)
+            clock_sleep_until(clock_now_ns() + LOOK_AGAIN_NS);
+        if (search(q, &f, err) < 0)
+            return -EIO;
+    }
     if (f.n == 0)
         return none_found(q, &f, err);
     if (f.n > 1)
