@@ -109,9 +109,12 @@ static inline void fixture_spec_done(struct fixture_spec *f)
 #define EVENTUALLY(condition)                                                   \
     do {                                                                        \
         uint64_t until_ = clock_now_ns() + 20 * NS_PER_SEC;                     \
-        while (!(condition) && clock_now_ns() < until_)                         \
+        bool is_so_ = (condition);                                              \
+        while (!is_so_ && clock_now_ns() < until_) {                            \
             clock_sleep_until(clock_now_ns() + NS_PER_MS);                      \
-        if (!(condition))                                                       \
+            is_so_ = (condition);                                               \
+        }                                                                       \
+        if (!is_so_)                                                            \
             fail_msg("%s:%d: not in 20 s: %s", __FILE__, __LINE__, #condition); \
     } while (0)
 
