@@ -133,7 +133,7 @@ static bool value_in(const struct campaign *c, const struct threshold *t, const 
     return has;
 }
 
-/* One figure of one activation; "not recovered" counts as the time until now, and INFINITY at the
+/* One figure of one activation; "not recovered" counts as the time until now, and HUGE_VAL at the
  * end. */
 static double fault_figure(const struct campaign *c, size_t slot, enum metric m, bool at_end)
 {
@@ -143,9 +143,9 @@ static double fault_figure(const struct campaign *c, size_t slot, enum metric m,
     if (m == METRIC_REQUESTS_LOST)
         return (double)(at_end ? out->requests_lost : f->lost);
     if (m == METRIC_TIME_TO_IMPACT)
-        return out->time_to_impact_ns == T_NONE ? INFINITY : (double)out->time_to_impact_ns;
+        return out->time_to_impact_ns == T_NONE ? HUGE_VAL : (double)out->time_to_impact_ns;
     if (at_end)
-        return out->time_to_recover_ns == T_NONE ? INFINITY : (double)out->time_to_recover_ns;
+        return out->time_to_recover_ns == T_NONE ? HUGE_VAL : (double)out->time_to_recover_ns;
     if (f->first_bad_ns == T_NONE)
         return 0;
     uint64_t until = f->well_since_ns != T_NONE ? f->well_since_ns : c->result->duration_ns;
@@ -155,7 +155,7 @@ static double fault_figure(const struct campaign *c, size_t slot, enum metric m,
 static bool faults_value(const struct campaign *c, const struct threshold *t, bool at_end,
                          double *ret)
 {
-    double sum = 0, lo = INFINITY, hi = 0;
+    double sum = 0, lo = HUGE_VAL, hi = 0;
     size_t n = 0;
 
     for (size_t i = 0; i < c->n_slots; i++) {

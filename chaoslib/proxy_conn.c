@@ -165,7 +165,7 @@ static void end_init(struct end *e, struct conn *c, int fd, bool connected)
         e->io = loop_io_new(c->proxy->owner->loop, fd, e->events, on_end, e);
 }
 
-void conn_open(struct proxy *p, int client_fd)
+void proxy_conn_open(struct proxy *p, int client_fd)
 {
     struct loop *loop = p->owner->loop;
     struct conn *c = xcalloc(1, sizeof *c);

@@ -103,7 +103,7 @@ struct conn {
     bool swallowed, draining, closed;
 };
 
-void conn_open(struct proxy *p, int client_fd);
+void proxy_conn_open(struct proxy *p, int client_fd);
 void conn_reset(struct conn *c); /* both sides see RST */
 void conn_end(struct conn *c);   /* both sides see an orderly end; what is queued is lost */
 void conn_free(struct conn *c);

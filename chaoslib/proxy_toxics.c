@@ -31,7 +31,7 @@ static void on_accept(void *arg, unsigned events)
     for (int i = 0; i < ACCEPT_AT_ONCE; i++) {
         int fd = accept4(p->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            conn_open(p, fd);
+            proxy_conn_open(p, fd);
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
