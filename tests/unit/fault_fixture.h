@@ -21,6 +21,7 @@
 #include "chaoslib/guardian.h"
 #include "chaoslib/journal.h"
 #include "chaoslib/process.h"
+#include "chaoslib/process_find.h"
 
 /* ---- a directory of its own, removed at the end ---- */
 
@@ -137,6 +138,25 @@ static inline void victim_end(const struct proc_id *id)
     kill(id->pid, SIGCONT);
     kill(id->pid, SIGKILL);
     waitpid(id->pid, NULL, 0);
+}
+
+/* The guardian that this process started; 0: none. */
+static inline pid_t guardian_of(pid_t parent)
+{
+    DIR *proc = opendir("/proc");
+    pid_t found = 0;
+
+    for (struct dirent *e = proc ? readdir(proc) : NULL; e && !found; e = readdir(proc)) {
+        pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
+        if (pid <= 1 || (pid_t)process_stat_field(pid, 4) != parent)
+            continue;
+        auto_free char **argv = proc_argv(pid);
+        if (argv && argv[1] && strcmp(argv[1], "guardian") == 0)
+            found = pid;
+    }
+    if (proc)
+        closedir(proc);
+    return found;
 }
 
 #endif

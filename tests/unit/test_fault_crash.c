@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <sys/prctl.h>
 
-#include "chaoslib/process_find.h"
 #include "tests/unit/fault_fixture.h"
 
 #define HOLD_NS (30 * NS_PER_MS)
@@ -36,24 +35,6 @@ struct doom {
     int step; /* enum fault_step; -1: someone else kills us */
     bool with_guardian;
 };
-
-static pid_t guardian_of(pid_t parent)
-{
-    DIR *proc = opendir("/proc");
-    pid_t found = 0;
-
-    for (struct dirent *e = proc ? readdir(proc) : NULL; e && !found; e = readdir(proc)) {
-        pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
-        if (pid <= 1 || (pid_t)process_stat_field(pid, 4) != parent)
-            continue;
-        auto_free char **argv = proc_argv(pid);
-        if (argv && argv[1] && strcmp(argv[1], "guardian") == 0)
-            found = pid;
-    }
-    if (proc)
-        closedir(proc);
-    return found;
-}
 
 static void die_together(pid_t driver, bool with_guardian)
 {
