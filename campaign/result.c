@@ -196,7 +196,9 @@ void result_row_count(struct result_row *row, const struct cell *c)
 
 uint64_t result_phase_end_ns(const struct result *r, const struct result_phase *p)
 {
-    return p->end_ns == T_NONE ? MAX(r->duration_ns, p->start_ns) : p->end_ns;
+    uint64_t end_ns = p->end_ns == T_NONE ? r->duration_ns : p->end_ns;
+
+    return MAX(end_ns, p->start_ns);
 }
 
 struct cell *result_phase_cell(struct result *r, size_t phase, size_t endpoint)

@@ -14,7 +14,7 @@
 #include "campaign/report_fmt.h"
 
 #define EXACT_MAX (UINT64_C(1) << 53)
-#define MS_MAX 1e12 /* some thirty years: beyond it is no instant of a run */
+#define MS_MAX 2.2e9 /* 25 days: up to here ns become ms and ns again without loss */
 #define HIST_TEXT_MAX ((size_t)1 << 20)
 #define STATUS_END 600
 

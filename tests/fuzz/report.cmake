@@ -1,0 +1,2 @@
+fuzz_target(fuzz_result LIBS campaign)
+fuzz_target(fuzz_rows LIBS campaign)
