@@ -59,9 +59,4 @@ const char *runner_engine(const struct runner *r); /* "native" or "curl" */
 size_t runner_threads(const struct runner *r);
 void runner_free(struct runner *r); /* stops with no grace if still running */
 
-/* docs and reports: bytes of our own memory, for the tests of memory per user. */
-struct runner_memory {
-    uint64_t bytes_per_idle_user, bytes_per_connected_user;
-};
-
 #endif
