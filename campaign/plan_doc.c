@@ -7,6 +7,14 @@
 #include "campaign/plan_text.h"
 #include "campaign/threshold_names.h"
 
+#define TABLES_MAX 64
+
+/* Tables told already: some hang below several others. */
+struct told {
+    const struct param_table *v[TABLES_MAX];
+    size_t n;
+};
+
 struct pen {
     void (*begin)(struct buf *out);
     void (*section)(struct buf *out, const char *title);
@@ -176,11 +184,23 @@ static void put_rows(const struct pen *pen, struct buf *out, const struct param_
     }
 }
 
-static void put_table(const struct pen *pen, struct buf *out,
-                      const struct param_table *t) // NOLINT(misc-no-recursion)
+static bool is_told(struct told *told, const struct param_table *t)
+{
+    for (size_t i = 0; i < told->n; i++)
+        if (told->v[i] == t)
+            return true;
+    if (told->n < TABLES_MAX)
+        told->v[told->n++] = t;
+    return false;
+}
+
+static void put_table(const struct pen *pen, struct buf *out, const struct param_table *t,
+                      struct told *told) // NOLINT(misc-no-recursion)
 {
     auto_free char *title = xasprintf("`%s`", t->title);
 
+    if (is_told(told, t))
+        return;
     pen->section(out, title);
     if (plan_text_for(t->title))
         pen->text(out, plan_text_for(t->title));
@@ -189,19 +209,20 @@ static void put_table(const struct pen *pen, struct buf *out,
     pen->rows_end(out);
     for (size_t i = 0; i < t->n; i++)
         if (t->rows[i].table)
-            put_table(pen, out, t->rows[i].table);
+            put_table(pen, out, t->rows[i].table, told);
 }
 
-static void put_below(const struct pen *pen, struct buf *out, const struct param_table *t)
+static void put_below(const struct pen *pen, struct buf *out, const struct param_table *t,
+                      struct told *told)
 {
     for (size_t i = 0; i < t->n; i++)
         if (t->rows[i].table)
-            put_table(pen, out, t->rows[i].table);
+            put_table(pen, out, t->rows[i].table, told);
 }
 
-static void put_faults(const struct pen *pen, struct buf *out)
+static void put_faults(const struct pen *pen, struct buf *out, struct told *told)
 {
-    put_table(pen, out, &fault_timing_table);
+    put_table(pen, out, &fault_timing_table, told);
     for (const struct fault_kind *const *k = fault_catalog; *k; k++) {
         auto_free char *title = xasprintf("`%s` (backend %s)", (*k)->name, (*k)->backend);
         auto_free char *text =
@@ -217,9 +238,9 @@ static void put_faults(const struct pen *pen, struct buf *out)
     }
 }
 
-static void put_thresholds(const struct pen *pen, struct buf *out)
+static void put_thresholds(const struct pen *pen, struct buf *out, struct told *told)
 {
-    put_table(pen, out, &threshold_table);
+    put_table(pen, out, &threshold_table, told);
     pen->section(out, "Metrics");
     pen->text(out, plan_text_for("metrics"));
     pen->rows_begin(out);
@@ -245,6 +266,8 @@ static void put_thresholds(const struct pen *pen, struct buf *out)
 
 static void write_all(const struct pen *pen, struct buf *out)
 {
+    struct told told = { 0 };
+
     pen->begin(out);
     pen->text(out, plan_text_for("intro"));
     pen->section(out, "The root");
@@ -253,12 +276,12 @@ static void write_all(const struct pen *pen, struct buf *out)
     put_rows(pen, out, &load_root_table, 0, load_root_table.n);
     put_rows(pen, out, &plan_root_table, 3, plan_root_table.n);
     pen->rows_end(out);
-    put_below(pen, out, &load_root_table);
+    put_below(pen, out, &load_root_table, &told);
     pen->section(out, "Slots");
     pen->text(out, plan_text_for("slots"));
-    put_below(pen, out, &plan_root_table);
-    put_faults(pen, out);
-    put_thresholds(pen, out);
+    put_below(pen, out, &plan_root_table, &told);
+    put_faults(pen, out, &told);
+    put_thresholds(pen, out, &told);
     pen->section(out, "Environment variables");
     pen->text(out, plan_text_for("variables"));
     pen->section(out, "Limits");

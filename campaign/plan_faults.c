@@ -240,7 +240,8 @@ static void name_faults(const struct param_ctx *ctx, struct plan *p)
 
         if (f->name)
             continue;
-        base = arena_printf(ctx->arena, "%s %.80s", f->spec.kind->name, fault_target(f));
+        base = arena_printf(ctx->arena, "%s%s%.80s", f->spec.kind->name,
+                            *fault_target(f) ? " " : "", fault_target(f));
         const char *name = base;
         for (unsigned n = 2; name && find_fault(p, name, p->n_faults) >= 0; n++)
             name = arena_printf(ctx->arena, "%s %u", base, n);

@@ -40,7 +40,7 @@ static void put_option(struct buf *out, const struct opt *o)
     buf_addc(out, '\n');
     put(out, o->help);
     if (o->arg == OPT_MANY)
-        buf_adds(out, " May be given several times.");
+        buf_adds(out, " (may be given several times)");
     buf_addc(out, '\n');
 }
 

@@ -16,6 +16,7 @@
 
 struct observers {
     struct observer *v[OBSERVERS_MAX + 1];
+    struct observer log;
     size_t n;
 };
 
@@ -37,7 +38,7 @@ static int pick(const struct verb_args *args, const char *name, const char *cons
         if (strcasecmp(words[i], value) == 0)
             return i;
     if (value)
-        fprintf(stderr, "--%s: '%s' is not one of %s, %s ...\n", name, value, words[0], words[1]);
+        fprintf(stderr, "--%s: unknown value '%s'; see 'chaos-load run --help'\n", name, value);
     return value ? -1 : absent;
 }
 
@@ -110,12 +111,30 @@ static int add_term(struct observers *o, const struct verb_args *args)
                           : opt_given(args, "plain") ? TERM_PLAIN
                                                      : TERM_AUTO;
     const struct err err = { .msg = "no terminal view" };
+    bool only_summary = opt_given(args, "only-summary");
+    struct observer *term = term_observer_new(
+        STDERR_FILENO, only_summary && mode != TERM_QUIET ? TERM_PLAIN : mode, wants_colour(args));
 
-    return add(o, term_observer_new(STDERR_FILENO, mode, wants_colour(args)), &err);
+    if (term && only_summary && mode != TERM_QUIET) {
+        term->begin = NULL;
+        term->phase = NULL;
+        term->fault = NULL;
+        term->tick = NULL;
+    }
+    return add(o, term, &err);
+}
+
+/* The live view takes log lines to itself; with --logfile they go on to the file. */
+static void log_begin(void *arg, const struct plan *p, const struct result *r)
+{
+    (void)p;
+    (void)r;
+    log_set_sink(to_file, arg);
 }
 
 /* Files first: the terminal's last words then know that they are written. */
-static int add_all(struct observers *o, const struct plan *p, const struct verb_args *args)
+static int add_all(struct observers *o, const struct plan *p, const struct verb_args *args,
+                   int *log_fd)
 {
     const struct output_plan *out = &p->out;
     struct err err = { 0 };
@@ -127,6 +146,10 @@ static int add_all(struct observers *o, const struct plan *p, const struct verb_
         rc = add(o, locust_csv_observer_new(out->csv_prefix, out->csv_full_history, &err), &err);
     if (rc == 0)
         rc = add_term(o, args);
+    if (rc == 0 && *log_fd >= 0) {
+        o->log = (struct observer){ .arg = log_fd, .begin = log_begin };
+        o->v[o->n++] = &o->log;
+    }
     return rc;
 }
 
@@ -149,13 +172,13 @@ static bool self_path(char out[4096])
     return true;
 }
 
-static int run_campaign(const struct plan *p, const struct verb_args *args)
+static int run_campaign(const struct plan *p, const struct verb_args *args, int *log_fd)
 {
     struct observers observers = { 0 };
     struct result *result = NULL;
     struct err err = { 0 };
     char self[4096];
-    int rc = add_all(&observers, p, args);
+    int rc = add_all(&observers, p, args, log_fd);
 
     if (rc == 0 && !self_path(self)) {
         fprintf(stderr, "chaos-load: /proc is needed, and cannot be read\n");
@@ -187,7 +210,7 @@ static int run(const struct verb *v, const struct verb_args *args)
         rc = plan_from_args(args, &plan);
         plan.dry_run = opt_given(args, "dry-run");
         if (rc == 0)
-            rc = plan.dry_run ? dry_run(&plan, stdout) : run_campaign(&plan, args);
+            rc = plan.dry_run ? dry_run(&plan, stdout) : run_campaign(&plan, args, &log_fd);
         plan_free(&plan);
     }
     if (log_fd >= 0) {
