@@ -414,5 +414,7 @@ int processes_wait_ready(struct processes *p, const char *name, const struct pro
         if (rc < 0 && clock_now_ns() >= deadline_ns)
             return err_wrap(err, "process '%s'", name);
     }
+    if (err)
+        err_clear(err); /* of attempts that came too early */
     return 0;
 }
