@@ -168,14 +168,14 @@ static curl_off_t time_of(void *easy, CURLINFO info)
 
 static enum http_fail classify_timeout(void *easy)
 {
-    char *scheme = NULL;
+    long local_port = 0; /* known once TCP is connected, earlier than the connect time */
 
-    curl_easy_getinfo(easy, CURLINFO_SCHEME, &scheme);
+    curl_easy_getinfo(easy, CURLINFO_LOCAL_PORT, &local_port);
     if (time_of(easy, CURLINFO_STARTTRANSFER_TIME_T) > 0)
         return HTTP_TRANSFER_TIMEOUT;
     if (time_of(easy, CURLINFO_PRETRANSFER_TIME_T) > 0)
         return HTTP_RESPONSE_TIMEOUT;
-    if (time_of(easy, CURLINFO_CONNECT_TIME_T) > 0)
+    if (local_port > 0 || time_of(easy, CURLINFO_CONNECT_TIME_T) > 0)
         return HTTP_TLS_TIMEOUT;
     return time_of(easy, CURLINFO_NAMELOOKUP_TIME_T) > 0 ? HTTP_CONNECT_TIMEOUT : HTTP_DNS;
 }

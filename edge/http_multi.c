@@ -163,6 +163,7 @@ static void call_free(struct http_call *c)
 static void call_release(struct http_call *c)
 {
     curl_easy_reset(c->easy);
+    curl_easy_setopt(c->easy, CURLOPT_SHARE, NULL); /* reset keeps it */
     curl_slist_free_all(c->headers);
     curl_slist_free_all(c->connect_to);
     c->headers = NULL;
@@ -241,6 +242,8 @@ static enum http_fail outcome_fail(const struct http_call *c, CURLcode rc)
         return HTTP_SHORT;
     if (fail == HTTP_OK && info_long(c, CURLINFO_RESPONSE_CODE) == 0)
         return HTTP_MALFORMED;
+    if (fail == HTTP_RESET && strstr(c->sentence, "chunked"))
+        return HTTP_MALFORMED; /* a bad chunk is a "receive error" to libcurl */
     return fail;
 }
 
