@@ -1,5 +1,7 @@
 unit_test(test_answer_checks LIBS runner edge base)
+unit_test(test_client_engines LIBS runner edge base SOURCES raw_server.c LABEL func TIMEOUT 120)
 unit_test(test_cookies LIBS runner edge base)
+unit_test(test_http LIBS edge base SOURCES raw_server.c LABEL func TIMEOUT 120)
 unit_test(test_plan LIBS runner edge base m)
 unit_test(test_plan_mistakes LIBS runner edge base)
 unit_test(test_request LIBS runner edge base)
