@@ -52,14 +52,28 @@ static uint64_t count_cpus(void)
     return MAX(1, (uint64_t)CPU_COUNT(&set));
 }
 
+/* The number at *at after blanks, of a text that the kernel wrote. Moves *at past it; 0 when there
+ * is none. */
+static uint64_t take_number(char **at)
+{
+    char *end = NULL;
+    unsigned long long n = strtoull(*at, &end, 10);
+
+    *at = end;
+    return n;
+}
+
 static uint64_t count_ports(void)
 {
-    unsigned lo = 32768, hi = 60999;
+    uint64_t lo = 32768, hi = 60999;
+    char line[64];
     FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
 
-    if (f && fscanf(f, "%u %u", &lo, &hi) != 2) {
-        lo = 32768;
-        hi = 60999;
+    if (f && fgets(line, sizeof line, f)) {
+        char *at = line;
+
+        lo = take_number(&at);
+        hi = take_number(&at);
     }
     if (f)
         fclose(f);
@@ -68,17 +82,18 @@ static uint64_t count_ports(void)
 
 static uint64_t available_memory(void)
 {
-    unsigned long long kib = 0;
+    static const char key[] = "MemAvailable:";
+    uint64_t kib = 0; /* 0: unknown */
     char line[128];
     FILE *f = fopen("/proc/meminfo", "re");
 
     while (f && fgets(line, sizeof line, f)) {
-        if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
-            break;
+        if (strncmp(line, key, strlen(key)) == 0)
+            kib = take_number(&(char *){ line + strlen(key) });
     }
     if (f)
         fclose(f);
-    return kib * 1024; /* 0: unknown */
+    return kib * 1024;
 }
 
 void machine_read(struct machine *m)
@@ -248,7 +263,7 @@ static int resolve(const char *base_url, struct err *err)
     }
     return err_set(err, ERR_PREPARE, EHOSTUNREACH,
                    "the target's name '%s' does not resolve: %s; check the spelling and the DNS",
-                   host, rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
+                   host, gai_strerror(rc));
 }
 
 int limits_resolve(const struct load_plan *plan, struct err *err)

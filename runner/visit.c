@@ -283,10 +283,16 @@ static bool judge(struct actor *a, const struct answer *answer, struct sample *s
     if (UNLIKELY(is_redirect(s->status)) && http->follow_redirects && follow(a, answer, s))
         return true;
     if (s->fail == FAIL_NONE)
-        s->fail = expect_check(f->expect, answer, s->done - s->sched, why);
+        s->fail = expect_check(f->expect, answer, MAX(s->done, s->sched) - s->sched, why);
     if (s->fail == FAIL_NONE && f->extract)
         s->fail = extract_apply(f->extract, answer, &a->user.vars, why);
     return false;
+}
+
+/* Our own trouble, which takes no time: without a pause its user would do nothing but fail. */
+static bool is_our_trouble(enum fail_class fail)
+{
+    return fail == FAIL_INTERNAL || fail == FAIL_UNREACHABLE;
 }
 
 static void answered(void *arg, const struct answer *answer)
@@ -301,5 +307,5 @@ static void answered(void *arg, const struct answer *answer)
     leave_flight(a);
     record(a, &s);
     visit_put_back(a);
-    drive_request_done(a, s.done, true);
+    drive_request_done(a, s.done, !is_our_trouble(s.fail));
 }

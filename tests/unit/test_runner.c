@@ -190,6 +190,25 @@ static void test_redirects_that_lead_nowhere_fail(void **state)
     }
 }
 
+static void test_redirects_may_lead_to_another_server(void **state)
+{
+    struct fixture f;
+    struct user_class *web = set_up(&f);
+    struct tiny_server *other = tiny_server_new();
+    char url[64];
+
+    (void)state;
+    snprintf(url, sizeof url, "/away/%u", tiny_server_port(other));
+    sample_task(&f.s, web, "x", url, 1);
+    closed_load(&f, 2, 10);
+    run_to_end(&f);
+    assert_int_equal(sum_ok(&f), 10);
+    assert_int_equal(stats_peek(f.total, 0, 0)->redirects, 10);
+    assert_int_equal(tiny_server_requests(other, "/"), 10);
+    tiny_server_free(other);
+    tear_down(&f);
+}
+
 static void test_redirects_may_be_left_alone(void **state)
 {
     struct fixture f;
@@ -401,6 +420,7 @@ int main(void)
         cmocka_unit_test(test_a_pause_is_no_part_of_the_response_time),
         cmocka_unit_test(test_redirects_are_followed_as_one_request),
         cmocka_unit_test(test_redirects_that_lead_nowhere_fail),
+        cmocka_unit_test(test_redirects_may_lead_to_another_server),
         cmocka_unit_test(test_redirects_may_be_left_alone),
         cmocka_unit_test(test_cookies_belong_to_the_user),
         cmocka_unit_test(test_without_cookies_none_are_sent),

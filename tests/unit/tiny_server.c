@@ -74,6 +74,9 @@ static void answer(struct conn *c, const char *path, const char *request)
         reply(c, 200, "", "there");
     } else if (strcmp(path, "/loop") == 0) {
         reply(c, 302, "Location: /loop\r\n", "");
+    } else if (sscanf(path, "/away/%u", &n) == 1) {
+        snprintf(header, sizeof header, "Location: http://127.0.0.1:%u/\r\n", n);
+        reply(c, 307, header, "");
     } else if (strcmp(path, "/nowhere") == 0) {
         reply(c, 302, "Location: gopher://x/\r\n", "");
     } else if (strcmp(path, "/set") == 0) {

@@ -6,6 +6,7 @@
  *   /hang                 never answers
  *   /redirect/3           302 to /redirect/2 ... /redirect/0, which is 200
  *   /loop                 302 to itself
+ *   /away/8080            307 to / at that port
  *   /nowhere              302 without a place that a request can go to
  *   /set                  200 and the cookie sid=7
  *   /need                 200 when the request brought sid=7, else 403
