@@ -10,6 +10,8 @@
 /* How long an ended connection waits for its peers to close, so that they see FIN and not RST. */
 #define DRAIN_NS (2 * NS_PER_SEC)
 
+static const struct shape shapeless = { .limit = NO_LIMIT, .reset_at = NO_LIMIT };
+
 static void on_end(void *arg, unsigned events);
 static void on_deadline(void *arg);
 
@@ -137,6 +139,7 @@ static void pipe_init(struct pipe *p, struct conn *c, enum proxy_stream stream)
     p->src->in = p;
     p->dst->out = p;
     STAILQ_INIT(&p->queue);
+    p->shape = shapeless;
 }
 
 static int upstream_connect(const struct proxy *p, bool *ret_connected)
@@ -303,7 +306,7 @@ static void pipe_shape(struct pipe *p)
 {
     struct proxy *proxy = p->conn->proxy;
 
-    p->shape = (struct shape){ .limit = NO_LIMIT, .reset_at = NO_LIMIT };
+    p->shape = shapeless;
     for (unsigned i = 0; i < PROXY_TOXICS_MAX; i++) {
         const struct live_toxic *l = proxy->toxics[i];
         if (l && (l->toxic.stream & p->stream) && is_hit(p->conn, l))
