@@ -5,6 +5,18 @@
 #include "campaign/report_locust.h"
 #include "sample_result.h"
 
+static int write_rows(const struct sample_run *s, const char *dir, struct err *err)
+{
+    auto_free char *path = xasprintf("%s/rows.ndjson", dir);
+    struct observer *o = rows_observer_new(path, err);
+
+    if (!o)
+        return -1;
+    int rc = sample_play(s, o, SIZE_MAX, err);
+    o->free(o->arg);
+    return rc;
+}
+
 int main(int argc, char **argv)
 {
     struct sample_run s;
@@ -16,7 +28,9 @@ int main(int argc, char **argv)
         return 2;
     }
     sample_init(&s);
-    int rc = report_write_all(s.r, argv[1], &err);
+    int rc = write_rows(&s, argv[1], &err);
+    if (rc == 0)
+        rc = report_write_all(s.r, argv[1], &err);
     if (rc < 0)
         fprintf(stderr, "%s\n", err.msg);
     report_text(s.r, isatty(STDOUT_FILENO), 100, &text);
