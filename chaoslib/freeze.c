@@ -2,17 +2,14 @@
  * that still runs may make another at any moment, but stopped ones make none. */
 #include "chaoslib/freeze.h"
 
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
-#include "base/parse.h"
+#include "chaoslib/process_find.h"
 
 #define FREEZE_NS (2 * NS_PER_SEC)
 #define LOOK_NS (200 * NS_PER_US)
@@ -32,43 +29,29 @@ struct freeze {
 
 /* ---- the threads of a process ---- */
 
-typedef int thread_fn(void *arg, pid_t tid, struct err *err);
-
-static int each_thread(pid_t pid, thread_fn *fn, void *arg, struct err *err)
+static int each_thread(pid_t pid, process_each_fn *fn, void *arg)
 {
     char path[64];
-    int rc = 0;
 
     snprintf(path, sizeof(path), "/proc/%d/task", pid);
-    DIR *dir = opendir(path);
-    if (!dir)
-        return err_sys(err, ERR_TARGET, errno, "process %d", pid);
-    for (struct dirent *e = readdir(dir); e && rc == 0; e = readdir(dir)) {
-        uint64_t tid;
-        if (isdigit((unsigned char)e->d_name[0]) &&
-            parse_u64(e->d_name, 1, INT_MAX, &tid, NULL) == 0)
-            rc = fn(arg, (pid_t)tid, err);
-    }
-    closedir(dir);
-    return rc;
+    return process_each(path, fn, arg);
 }
 
-static int look_if_stopped(void *arg, pid_t tid, struct err *err)
+static bool look_if_stopped(void *arg, pid_t tid)
 {
     bool *all = arg;
     char state = proc_state(tid);
 
-    (void)err;
     if (state && state != 'T' && state != 't' && state != 'Z' && state != 'X')
         *all = false;
-    return 0;
+    return *all;
 }
 
 bool process_is_stopped(pid_t pid)
 {
     bool all = true;
 
-    return each_thread(pid, look_if_stopped, &all, NULL) == 0 && all;
+    return each_thread(pid, look_if_stopped, &all) == 0 && all;
 }
 
 /* ---- seizing ---- */
@@ -81,24 +64,44 @@ static bool is_known(const struct freeze *f, pid_t tid)
     return false;
 }
 
-static int seize(void *arg, pid_t tid, struct err *err)
+struct seizing {
+    struct freeze *f;
+    struct err *err;
+    int rc;
+};
+
+static bool seize(void *arg, pid_t tid)
 {
-    struct freeze *f = arg;
+    struct seizing *s = arg;
+    struct freeze *f = s->f;
 
     if (is_known(f, tid))
-        return 0;
-    if (f->n == THREADS_MAX)
-        return err_set(err, ERR_LIMIT, E2BIG, "process %d has more than %d threads",
-                       f->target->id.pid, THREADS_MAX);
+        return true;
+    if (f->n == THREADS_MAX) {
+        s->rc = err_set(s->err, ERR_LIMIT, E2BIG, "process %d has more than %d threads",
+                        f->target->id.pid, THREADS_MAX);
+        return false;
+    }
     if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) < 0) {
-        if (errno == ESRCH || proc_state(tid) == 'Z' || !proc_state(tid))
-            return 0;
-        return err_sys(err, ERR_INJECT, errno, "cannot trace process %d", f->target->id.pid);
+        int code = errno;
+        if (code != ESRCH && proc_state(tid) && proc_state(tid) != 'Z')
+            s->rc = err_sys(s->err, ERR_INJECT, code, "cannot trace process %d", f->target->id.pid);
+        return s->rc == 0;
     }
     f->threads = xrealloc(f->threads, f->n + 1, sizeof(*f->threads));
     f->threads[f->n++] = (struct traced){ .tid = tid };
     err_ignore((int)ptrace(PTRACE_INTERRUPT, tid, NULL, NULL), "then it has just ended");
-    return 0;
+    return true;
+}
+
+static int seize_new(struct freeze *f, struct err *err)
+{
+    struct seizing s = { .f = f, .err = err };
+    int rc = each_thread(f->target->id.pid, seize, &s);
+
+    if (rc < 0)
+        return err_sys(err, ERR_TARGET, -rc, "process %d", f->target->id.pid);
+    return s.rc;
 }
 
 /* WNOWAIT: a child of ours must be left for its registry to bury. */
@@ -138,7 +141,7 @@ static int freeze_all(struct freeze *f, struct err *err)
 
     for (;;) {
         size_t before = f->n;
-        if (each_thread(f->target->id.pid, seize, f, err) < 0)
+        if (seize_new(f, err) < 0)
             return -EPERM;
         if (all_stopped(f) && f->n == before && f->n > 0)
             return 0;

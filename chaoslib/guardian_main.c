@@ -246,13 +246,12 @@ static void ignore_signals(void)
 
 static void let_go(void)
 {
-    auto_close int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC); /* closed below, with all above 3 */
 
     ignore_signals();
     for (int fd = 0; null >= 0 && fd < GUARDIAN_FD; fd++)
         dup2(null, fd);
     close_range(GUARDIAN_FD + 1, ~0U, 0);
-    null = -1; /* closed with all above 3 */
     if (chdir("/") < 0)
         err_ignore(-errno, "then the file system of the cwd stays busy, no more");
     fcntl(GUARDIAN_FD, F_SETFD, FD_CLOEXEC);

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #include "chaoslib/journal_file.h"
+#include "chaoslib/wait.h"
 
 struct journal {
     pthread_mutex_t lock;
@@ -59,21 +60,28 @@ static int check_dir(const char *path, struct err *err)
     return 0;
 }
 
+static const char *env_text(const char *name)
+{
+    const char *value = getenv(name); // NOLINT(concurrency-mt-unsafe): nothing here sets any
+
+    return value && *value ? value : NULL;
+}
+
 static const char *env_path(const char *name)
 {
-    const char *value = getenv(name);
+    const char *value = env_text(name);
 
     return value && value[0] == '/' ? value : NULL;
 }
 
 int journal_dir(char out[256], struct err *err)
 {
-    const char *state = getenv("CHAOS_LOAD_STATE"), *xdg = env_path("XDG_STATE_HOME"),
+    const char *state = env_text("CHAOS_LOAD_STATE"), *xdg = env_path("XDG_STATE_HOME"),
                *home = env_path("HOME");
     char path[256];
     int n;
 
-    if (state && *state)
+    if (state)
         n = snprintf(path, sizeof(path), "%s", state);
     else if (xdg)
         n = snprintf(path, sizeof(path), "%s/chaos-load", xdg);
@@ -186,9 +194,8 @@ struct journal *journal_open(const char *dir, const char *run_id, struct err *er
     }
     struct journal *j = xcalloc(1, sizeof(*j));
     pthread_mutex_init(&j->lock, NULL);
-    j->fd = fd;
+    j->fd = fd_take(&fd);
     j->path = TAKE(path);
-    fd = -1;
     if (write_begin(j, run_id, err) < 0) {
         unlink(j->path);
         journal_close(j);

@@ -32,6 +32,25 @@ static ssize_t read_small(const char *path, char *out, size_t size)
     return n;
 }
 
+int process_each(const char *path, process_each_fn *fn, void *arg)
+{
+    DIR *dir = opendir(path);
+    bool go_on = true;
+
+    if (!dir)
+        return -errno;
+    while (go_on) {
+        const struct dirent *e = readdir(dir); // NOLINT(concurrency-mt-unsafe): our own stream
+        uint64_t pid;
+        if (!e)
+            break;
+        if (parse_u64(e->d_name, 1, INT_MAX, &pid, NULL) == 0)
+            go_on = fn(arg, (pid_t)pid);
+    }
+    closedir(dir);
+    return 0;
+}
+
 uint64_t process_stat_field(pid_t pid, unsigned n)
 {
     char path[64], text[1024];
@@ -185,36 +204,35 @@ struct found {
     size_t looked; /* how many were looked at */
 };
 
-static void look_at(const struct query *q, const struct exclusions *x, pid_t pid, struct found *f)
+struct look {
+    const struct query *q;
+    struct exclusions x;
+    struct found *f;
+};
+
+static bool look_at(void *arg, pid_t pid)
 {
+    struct look *l = arg;
     auto_free char **argv = proc_argv(pid);
 
-    if (!argv || !argv[0] || is_excluded(x, pid, argv))
-        return;
-    f->looked++;
-    if (!matches(q, argv) || proc_state(pid) == 'Z')
-        return;
-    if (f->n < SHOWN_MAX)
-        f->pids[f->n] = pid;
-    f->n++;
+    if (!argv || !argv[0] || is_excluded(&l->x, pid, argv))
+        return true;
+    l->f->looked++;
+    if (!matches(l->q, argv) || proc_state(pid) == 'Z')
+        return true;
+    if (l->f->n < SHOWN_MAX)
+        l->f->pids[l->f->n] = pid;
+    l->f->n++;
+    return true;
 }
 
 static int search(const struct query *q, struct found *f, struct err *err)
 {
-    struct exclusions x;
-    DIR *dir = opendir("/proc");
+    struct look l = { .q = q, .f = f };
 
-    if (!dir)
-        return err_sys(err, ERR_TARGET, errno, "cannot look for processes in /proc");
-    exclusions_init(&x);
-    for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
-        uint64_t pid;
-        if (isdigit((unsigned char)e->d_name[0]) &&
-            parse_u64(e->d_name, 1, INT_MAX, &pid, NULL) == 0)
-            look_at(q, &x, (pid_t)pid, f);
-    }
-    closedir(dir);
-    return 0;
+    exclusions_init(&l.x);
+    int rc = process_each("/proc", look_at, &l);
+    return rc < 0 ? err_sys(err, ERR_TARGET, -rc, "cannot look for processes in /proc") : 0;
 }
 
 static int none_found(const struct query *q, const struct found *f, struct err *err)

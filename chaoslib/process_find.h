@@ -14,6 +14,11 @@ int process_find_pid(const char *name, pid_t pid, struct proc_id *ret, struct er
 int process_find_pidfile(const char *name, const char *path, struct proc_id *ret,
                          struct err *err) MUST_CHECK;
 
+/* Calls fn for each number that names an entry of a folder (processes of /proc, threads of a task
+ * folder), until it returns false. Negative: the folder cannot be read. */
+typedef bool process_each_fn(void *arg, pid_t pid);
+int process_each(const char *path, process_each_fn *fn, void *arg) MUST_CHECK;
+
 /* Field n (from 1) of /proc/PID/stat as a number; fields after the name only (n >= 4). 0 when gone.
  */
 uint64_t process_stat_field(pid_t pid, unsigned n);

@@ -12,6 +12,7 @@
 #include "base/parse.h"
 #include "chaoslib/process.h"
 #include "chaoslib/process_ready.h"
+#include "chaoslib/wait.h"
 
 #define ATTEMPT_NS (2 * NS_PER_SEC)
 #define FIRST_PAUSE_NS (2 * NS_PER_MS)
@@ -121,9 +122,7 @@ static int connect_one(const struct addrinfo *a, uint64_t deadline_ns)
         return -ETIMEDOUT;
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &len) < 0 || code)
         return -code;
-    int connected = fd;
-    fd = -1;
-    return connected;
+    return fd_take(&fd);
 }
 
 static int connect_to(const struct endpoint *e, uint64_t deadline_ns, struct err *err)

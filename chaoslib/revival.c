@@ -5,8 +5,6 @@
  * runs the same command since then counts as the one brought back). */
 #include "chaoslib/revival.h"
 
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -298,35 +296,25 @@ static bool is_same_command(const struct revival *v, char *const *argv)
     return !v->argv[i] && !argv[i];
 }
 
-static bool replaces(const struct revival *v, pid_t pid, struct proc_id *ret)
+struct search {
+    const struct revival *v;
+    struct proc_id found; /* pid 0: nobody */
+};
+
+static bool look_for_replacement(void *arg, pid_t pid)
 {
+    struct search *s = arg;
+    struct proc_id id;
     auto_free char **argv = proc_argv(pid);
 
-    if (!argv || !argv[0] || !is_same_command(v, argv))
-        return false;
+    if (!argv || !argv[0] || !is_same_command(s->v, argv))
+        return true;
     auto_free char *cwd = read_link(pid, "cwd");
-    struct proc_id id;
-    if (!cwd || strcmp(cwd, v->cwd) != 0 || proc_identify(pid, &id, NULL) != 0 ||
-        id.start_ticks < v->since_ticks)
-        return false;
-    *ret = id;
-    return true;
-}
-
-static bool find_replacement(const struct revival *v, struct proc_id *ret)
-{
-    DIR *dir = opendir("/proc");
-    bool found = false;
-
-    for (struct dirent *e = dir ? readdir(dir) : NULL; e && !found; e = readdir(dir)) {
-        uint64_t pid;
-        if (isdigit((unsigned char)e->d_name[0]) &&
-            parse_u64(e->d_name, 1, INT_MAX, &pid, NULL) == 0)
-            found = replaces(v, (pid_t)pid, ret);
-    }
-    if (dir)
-        closedir(dir);
-    return found;
+    if (!cwd || strcmp(cwd, s->v->cwd) != 0 || proc_identify(pid, &id, NULL) != 0 ||
+        id.start_ticks < s->v->since_ticks)
+        return true;
+    s->found = id;
+    return false;
 }
 
 static const char **env_list(const struct revival *v)
@@ -363,8 +351,12 @@ int revival_start(const struct revival *v, struct proc_id *ret, struct err *err)
     auto_free const char **env = v->env ? env_list(v) : NULL;
     auto_free const char **argv = argv_list(v);
 
-    if (find_replacement(v, ret))
+    struct search s = { .v = v };
+    err_ignore(process_each("/proc", look_for_replacement, &s), "then nobody replaces it");
+    if (s.found.pid) {
+        *ret = s.found;
         return 1;
+    }
     return proc_spawn(
         &(struct proc_spawn_opts){
             .argv = argv,

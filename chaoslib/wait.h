@@ -10,4 +10,13 @@ enum wait_answer { WAIT_TIMEOUT, WAIT_READY, WAIT_LATCH };
  * none. The latch may be NULL. An instant in the past asks once without sleeping. */
 enum wait_answer wait_fd(int fd, const struct latch *l, uint64_t mono_ns);
 
+/* The descriptor, out of its auto_close scope. */
+static inline int fd_take(int *fd)
+{
+    int taken = *fd;
+
+    *fd = -1;
+    return taken;
+}
+
 #endif

@@ -292,13 +292,8 @@ static void a_run_id_is_used_once(void **state)
 static void run_ids_are_file_names(void **state)
 {
     static const char *const wrong[] = {
-        "",
-        "../x",
-        "a/b",
-        ".hidden",
-        "a b",
-        "0123456789012345678901234567890123456789012345678901234567"
-        "89012345"
+        "",        "../x", "a/b",
+        ".hidden", "a b",  "0123456789012345678901234567890123456789012345678901234567890123"
     };
 
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
