@@ -87,14 +87,12 @@ static struct wire *wire_new(struct native *n, const struct origin *o)
     return w;
 }
 
-/* Its own event may still be on the stack: the memory goes later. */
+/* Its own event may still be on the stack, and its answer be looked at: the memory goes later. */
 static void wire_bury(struct wire *w)
 {
     struct native *n = client_of(w);
 
     conn_close(&w->conn);
-    http1_done(&w->parser);
-    w->parser = (struct http1){ 0 };
     LIST_REMOVE(w, all);
     w->is_dead = true;
     w->next = n->dead;
@@ -106,6 +104,7 @@ static void free_dead(struct native *n)
     while (n->dead) {
         struct wire *w = n->dead;
         n->dead = w->next;
+        http1_done(&w->parser);
         free(w);
     }
 }
