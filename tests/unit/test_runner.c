@@ -353,6 +353,26 @@ static void test_a_name_that_does_not_resolve_is_an_error_before_the_start(void 
     tiny_server_free(f.server);
 }
 
+static void test_a_value_that_never_came_fails_without_spinning(void **state)
+{
+    static const char *keys[] = { "where" }, *from[] = { "header:No-Such" };
+    struct fixture f;
+    struct user_class *web = set_up(&f);
+
+    (void)state;
+    web->sequential = true;
+    sample_task(&f.s, web, "get it", "/", 1)->extract = (struct pairs){ keys, from, 1 };
+    sample_task(&f.s, web, "use it", "{{where}}", 1);
+    closed_load(&f, 1, 6);
+    run_to_end(&f);
+    assert_int_equal(stats_peek(f.total, 0, 0)->fails[FAIL_EXPECTATION], 3);
+    assert_int_equal(stats_peek(f.total, 0, 1)->fails[FAIL_EXPECTATION], 3);
+    assert_int_equal(stats_peek(f.total, 0, 1)->lag.count, 0); /* nothing was sent */
+    assert_int_equal(f.status.iterations, 6);
+    assert_true(clock_now_ns() - f.start_ns >= 20 * MS);
+    tear_down(&f);
+}
+
 /* ---- memory ---- */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -427,6 +447,7 @@ int main(void)
         cmocka_unit_test(test_an_unexpected_status_is_a_failure),
         cmocka_unit_test(test_values_go_from_one_step_to_the_next),
         cmocka_unit_test(test_nobody_listens),
+        cmocka_unit_test(test_a_value_that_never_came_fails_without_spinning),
         cmocka_unit_test(test_memory_per_user),
         cmocka_unit_test(test_a_runner_that_never_starts_can_go),
         cmocka_unit_test(test_a_name_that_does_not_resolve_is_an_error_before_the_start),
