@@ -44,6 +44,18 @@ int err_sys(struct err *err, enum err_kind kind, int code, const char *fmt, ...)
 /* Puts "<what I was doing>: " in front of what is there; returns the same negative code. */
 int err_wrap(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
+#ifdef __clang_analyzer__
+/* Tells the analyzer, which does not see into err.c, what the contract says: never 0, never above.
+ */
+static inline int err_negative(int rc)
+{
+    return rc < 0 ? rc : -1;
+}
+#define err_set(...) err_negative((err_set)(__VA_ARGS__))
+#define err_sys(...) err_negative((err_sys)(__VA_ARGS__))
+#define err_wrap(...) err_negative((err_wrap)(__VA_ARGS__))
+#endif
+
 void err_clear(struct err *err);
 static inline bool err_is_set(const struct err *err)
 {

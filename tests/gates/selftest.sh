@@ -207,8 +207,10 @@ shells() {
 spellings() {
     tree
     passes spelling
-    echo 'This is definately wrong.' >README.md # codespell:ignore
-    fails spelling "definately ==> definitely"  # codespell:ignore
+    local wrong
+    wrong=$(printf '%s%s' defin ately)
+    echo "This is $wrong wrong." >README.md
+    fails spelling "$wrong ==> definitely"
 }
 
 registrations() {
