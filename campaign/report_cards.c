@@ -24,7 +24,7 @@ void html_banner(const struct result *r, struct buf *out)
              "<header class=\"banner %s\"><div class=\"sign\" aria-hidden=\"true\">%s</div>"
              "<div class=\"what\"><p class=\"verdict\">%s</p><h1>",
              looks[r->verdict].css, looks[r->verdict].sign, verdict_name(r->verdict));
-    text_html(out, r->name && *r->name ? r->name : "unnamed run");
+    html_run_title(r, out);
     buf_adds(out, "</h1>");
     if (r->reason) {
         buf_adds(out, "<p class=\"reason\">");
@@ -174,6 +174,10 @@ static const char *with_error_bar(uint64_t ns, const struct result_fault *f, con
 
     if (ns == T_NONE)
         return none;
+    if (ns < f->resolution_ns) {
+        snprintf(out, 2 * FMT_LEN, "&lt; %s", fmt_time(f->resolution_ns, a));
+        return out;
+    }
     snprintf(out, 2 * FMT_LEN, "%s <small>± %s</small>", fmt_time(ns, a),
              fmt_time(f->resolution_ns, b));
     return out;

@@ -134,6 +134,28 @@ const char *judged_name(const struct result *r)
     return is_service_judged(r) ? "service time" : "response time";
 }
 
+void run_title(const struct result *r, struct buf *out)
+{
+    const char *name = text_or_empty(r->name);
+
+    if (*name && strcmp(name, "unnamed") != 0)
+        buf_adds(out, name);
+    else if (r->target && *r->target)
+        buf_addf(out, "load on %s", r->target);
+    else
+        buf_adds(out, "unnamed run");
+}
+
+const char *fmt_found(uint64_t ns, uint64_t resolution_ns, char out[FMT_LEN])
+{
+    char text[FMT_LEN];
+
+    if (ns == T_NONE || ns >= resolution_ns)
+        return fmt_time(ns, out);
+    snprintf(out, FMT_LEN, "< %.40s", fmt_time(resolution_ns, text));
+    return out;
+}
+
 void fault_title(const struct result *r, const struct result_fault *f, struct buf *out)
 {
     unsigned same = 0;

@@ -39,6 +39,10 @@ static inline const char *text_or_empty(const char *s)
 {
     return s ? s : "";
 }
+/* The plan's name; a run from flags has none and is called by its target. */
+void run_title(const struct result *r, struct buf *out);
+/* A duration that was found by looking every `resolution`: below it only that much is known. */
+const char *fmt_found(uint64_t ns, uint64_t resolution_ns, char out[FMT_LEN]);
 /* The name of a fault's activation, "kill shop #2" when there are several of that fault. */
 void fault_title(const struct result *r, const struct result_fault *f, struct buf *out);
 

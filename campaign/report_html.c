@@ -40,10 +40,18 @@ static void our_js(const struct result *r, struct buf *out)
     put_asset(out, &asset_report_js);
 }
 
+void html_run_title(const struct result *r, struct buf *out)
+{
+    auto_buf struct buf name = BUF_INIT((size_t)64 << 10);
+
+    run_title(r, &name);
+    text_html(out, buf_str(&name));
+}
+
 static void title(const struct result *r, struct buf *out)
 {
     buf_addf(out, "%s: ", verdict_name(r->verdict));
-    text_html(out, r->name);
+    html_run_title(r, out);
 }
 
 /* The places of the template: {{name}}. */

@@ -9,7 +9,7 @@ typedef void html_part_fn(const struct result *r, struct buf *out);
 /* The JSON from which our script draws the charts: series per second, not histograms. */
 html_part_fn report_data_json;
 
-html_part_fn html_banner, html_figures, html_thresholds, html_faults;
+html_part_fn html_run_title, html_banner, html_figures, html_thresholds, html_faults;
 html_part_fn html_phases, html_endpoints, html_matrix, html_errors, html_health, html_repeat;
 
 /* ---- for the parts ---- */

@@ -63,7 +63,9 @@ void report_junit(const struct result *r, struct buf *out)
         failed += !r->thresholds[i].ok;
     clock_iso(r->started_wall_ns, started);
     buf_adds(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite");
-    put_attribute(out, "name", r->name);
+    auto_buf struct buf name = BUF_INIT((size_t)64 << 10);
+    run_title(r, &name);
+    put_attribute(out, "name", buf_str(&name));
     buf_addf(out, " tests=\"%zu\" failures=\"%u\" errors=\"%u\" skipped=\"0\" time=\"%.3f\"",
              r->n_thresholds + 1, failed, errors, (double)r->duration_ns / (double)NS_PER_SEC);
     buf_addf(out, " timestamp=\"%.19s\">\n    <properties>\n", started);

@@ -17,7 +17,9 @@ static void put_head(const struct result *r, struct buf *out)
     char a[FMT_LEN], b[FMT_LEN], d[FMT_LEN], e[FMT_LEN], f[FMT_LEN];
 
     buf_addf(out, "## %s %s: ", signs[r->verdict], verdict_name(r->verdict));
-    text_markdown(out, r->name);
+    auto_buf struct buf name = BUF_INIT((size_t)64 << 10);
+    run_title(r, &name);
+    text_markdown(out, buf_str(&name));
     buf_adds(out, "\n\n");
     text_markdown(out, r->reason);
     buf_addf(out, "\n\n**%s** requests in **%s** (%s), **%s** failed (%s)",

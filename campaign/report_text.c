@@ -74,7 +74,9 @@ static void put_verdict(const struct text_report *t)
     auto_buf struct buf fit = BUF_INIT((size_t)64 << 10);
     const char *sign = looks[t->r->verdict].sign;
 
-    text_plain(&name, t->r->name);
+    auto_buf struct buf title = BUF_INIT((size_t)64 << 10);
+    run_title(t->r, &title);
+    text_plain(&name, buf_str(&title));
     text_fit(&fit, buf_str(&name), t->width - 5 - text_width(sign));
     buf_addf(t->out, "\n  %s%s%s%s  %s%s%s\n", paint(t, BOLD),
              paint(t, looks[t->r->verdict].colour), sign, paint(t, PLAIN), paint(t, BOLD),
@@ -206,7 +208,7 @@ static const char *recovered(const struct result_fault *f, char out[FMT_LEN])
         return "not felt";
     if (f->time_to_recover_ns == T_NONE)
         return "not seen";
-    return fmt_time(f->time_to_recover_ns, out);
+    return fmt_found(f->time_to_recover_ns, f->resolution_ns, out);
 }
 
 static void put_faults(const struct text_report *t)
@@ -233,7 +235,9 @@ static void put_faults(const struct text_report *t)
         add_time(&table, is_in && f->effective_ns >= f->planned_ns ? f->effective_ns - f->planned_ns
                                                                    : T_NONE);
         text_table_add(&table, f->one_shot ? "one shot" : fmt_instant(f->reverted_ns, text), NULL);
-        add_time(&table, f->felt ? f->time_to_impact_ns : T_NONE);
+        text_table_add(&table,
+                       fmt_found(f->felt ? f->time_to_impact_ns : T_NONE, f->resolution_ns, text),
+                       NULL);
         text_table_add(&table, recovered(f, text),
                        f->felt && f->time_to_recover_ns == T_NONE ? RED : NULL);
         text_table_add(&table, fmt_count(f->requests_lost, text), NULL);

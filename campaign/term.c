@@ -319,7 +319,10 @@ static void event(struct term *t, uint64_t t_ns, const char *colour, const char 
 static void term_begin(void *arg, const struct plan *p, const struct result *r)
 {
     struct term *t = arg;
-    auto_free char *text = xasprintf("▶ %s  against %s  seed %llu", text_or_empty(r->name),
+    auto_buf struct buf title = BUF_INIT((size_t)64 << 10);
+
+    run_title(r, &title);
+    auto_free char *text = xasprintf("▶ %s  against %s  seed %llu", buf_str(&title),
                                      text_or_empty(r->target), (unsigned long long)r->seed);
 
     (void)p;

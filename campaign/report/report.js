@@ -337,7 +337,7 @@
       return 'p' + (p >= 99.99 ? +p.toFixed(4) : p >= 99 ? +p.toFixed(2) : +p.toFixed(1));
     }
     var ticks = (window.innerWidth < 640 ? [] : [0, Math.log10(20)]).concat([Math.log10(2), 1, 2, 3, 4, 5, 6]), shades = { run: '--ink', baseline: '--c-ok', 'warm-up': '--c-users', 'cool-down': '--c-users' };
-    var recoveries = ['--c-p50', '--c-p95'], injections = ['--c-fail', '--c-p99', '--c-max'], nRecovery = 0, nInject = 0;
+    var recoveries = ['--c-p50', '--c-max'], injections = ['--c-fail', '--c-p99', '--bad'], nRecovery = 0, nInject = 0;
     /* Labels must be unique for dygraphs; names need not be. */
     var labels = series.map(function (s, k) { return String(k); });
     var colours = series.map(function (s) {
