@@ -71,18 +71,29 @@ static bool version_minor(struct http_span s, int *ret)
     return true;
 }
 
+size_t http_method_len(struct http_span s)
+{
+    size_t n = 0;
+
+    while (n < s.n && n < HTTP_MSG_METHOD_MAX &&
+           ((s.p[n] >= 'A' && s.p[n] <= 'Z') || s.p[n] == '-'))
+        n++;
+    return n;
+}
+
 static int request_line(struct http_head *h)
 {
     struct http_span line = h->line;
     const char *one = memchr(line.p, ' ', line.n);
     const char *two = one ? memrchr(line.p, ' ', line.n) : NULL;
 
-    if (!one || two == one)
+    if (!one || two == one || one == line.p)
         return -1;
     h->method = (struct http_span){ line.p, (size_t)(one - line.p) };
     h->target = (struct http_span){ one + 1, (size_t)(two - one) - 1 };
     struct http_span version = { two + 1, (size_t)(line.p + line.n - two) - 1 };
-    if (!span_is_token(h->method) || h->target.n == 0 || !version_minor(version, &h->minor))
+    if (http_method_len(h->method) != h->method.n || h->target.n == 0 ||
+        !version_minor(version, &h->minor))
         return -1;
     for (size_t i = 0; i < h->target.n; i++)
         if ((unsigned char)h->target.p[i] <= 0x20 || h->target.p[i] == 0x7f)

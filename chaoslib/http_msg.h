@@ -10,6 +10,7 @@
 #include "base/mem.h"
 
 #define HTTP_MSG_HEAD_MAX ((size_t)64 << 10)
+#define HTTP_MSG_METHOD_MAX 32u
 #define HTTP_MSG_CHUNK_LINE_MAX 4096u
 #define HTTP_MSG_TRAILER_MAX ((size_t)16 << 10)
 
@@ -32,6 +33,8 @@ struct http_head {
 };
 /* 0, or -1 when it is not a head that can be framed without doubt. */
 int http_head_parse(struct http_span text, bool is_response, struct http_head *ret) MUST_CHECK;
+/* How much of the beginning of `s` may be a method: capital letters and dashes. */
+size_t http_method_len(struct http_span s);
 /* Walks the fields; *pos starts at 0. False after the last. */
 bool http_head_next(const struct http_head *h, size_t *pos, struct http_span *name,
                     struct http_span *value);

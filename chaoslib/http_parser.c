@@ -44,11 +44,9 @@ static bool may_be_head(struct http_span s, bool is_response)
 
     if (is_response)
         return memcmp(s.p, version, MIN(s.n, sizeof version - 1)) == 0;
-    size_t n = 0;
-    while (n < s.n && n < 32 && s.p[n] >= 'A' && s.p[n] <= 'Z')
-        n++;
+    size_t n = http_method_len(s);
     if (n == s.n)
-        return n < 32;
+        return true;
     if (n == 0 || s.p[n] != ' ')
         return false;
     const char *lf = memchr(s.p, '\n', s.n);

@@ -1,4 +1,6 @@
 unit_test(test_http_msg LIBS chaoslib)
+unit_test(test_inject_proxy LIBS chaoslib SOURCES proxy_net.c LABEL func TIMEOUT 120)
 unit_test(test_proxy LIBS chaoslib SOURCES proxy_net.c LABEL func TIMEOUT 180)
 unit_test(test_proxy_http LIBS chaoslib SOURCES proxy_net.c LABEL func TIMEOUT 180)
-set_tests_properties(test_proxy test_proxy_http PROPERTIES LABELS "func;thread")
+unit_test(test_toxic LIBS chaoslib)
+set_tests_properties(test_inject_proxy test_proxy test_proxy_http PROPERTIES LABELS "func;thread")
