@@ -208,7 +208,7 @@ spellings() {
     tree
     passes spelling
     local wrong
-    wrong=$(printf '%s%s' defin ately)
+    wrong=$(printf '%s%s' d efinately)
     echo "This is $wrong wrong." >README.md
     fails spelling "$wrong ==> definitely"
 }
