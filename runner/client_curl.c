@@ -9,10 +9,12 @@
 
 #define HEADERS_MAX 340
 
+TAILQ_HEAD(curl_exchanges, curl_exchange);
+
 struct curl_client {
     struct client base; /* first */
     struct http_multi *multi;
-    TAILQ_HEAD(, curl_exchange) busy;
+    struct curl_exchanges busy;
 };
 
 struct curl_exchange {

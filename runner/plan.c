@@ -69,7 +69,11 @@ static void name_classes(const struct param_ctx *ctx, const struct doc *users,
 
         if (!c->name)
             c->name = i == 0 ? "users" : arena_printf(ctx->arena, "users%zu", i + 1);
-        for (size_t k = 0; k < i && c->name; k++)
+        if (!c->name) {
+            diag_add(ctx->diag, users, "the plan is too large");
+            return;
+        }
+        for (size_t k = 0; k < i; k++)
             if (strcmp(ret->classes[k].name, c->name) == 0) {
                 diag_add(ctx->diag, users->items[i], "the class '%s' is already there", c->name);
                 break;
@@ -145,6 +149,17 @@ static size_t count_forms(const struct load_plan *p)
     return n;
 }
 
+static void number_steps(struct load_plan *p, struct task *t, uint32_t user_class)
+{
+    if (!t->steps) {
+        number_task(p, t, user_class);
+        return;
+    }
+    for (size_t k = 0; k < t->n_steps; k++)
+        number_task(p, &t->steps[k], user_class);
+    t->index = t->steps[0].index;
+}
+
 /* Returns -E2BIG when there are more series than statistics can hold. */
 static int number_tasks(struct load_plan *p)
 {
@@ -155,12 +170,7 @@ static int number_tasks(struct load_plan *p)
             struct task *t = &p->classes[c].tasks[i];
 
             t->user_class = c;
-            if (!t->steps)
-                number_task(p, t, c);
-            for (size_t k = 0; k < t->n_steps; k++)
-                number_task(p, &t->steps[k], c);
-            if (t->steps)
-                t->index = t->steps[0].index;
+            number_steps(p, t, c);
             if (p->n_series > STATS_TASKS_MAX)
                 return -E2BIG;
         }

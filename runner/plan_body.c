@@ -166,6 +166,14 @@ static int read_whole(int fd, char *into, size_t len)
     return 0;
 }
 
+static void say_errno(const struct param_ctx *ctx, const struct doc *d, const char *path, int code)
+{
+    struct err err = { 0 };
+
+    err_ignore(err_sys(&err, ERR_USAGE, code, "'%s'", path), "only its sentence is wanted");
+    diag_add(ctx->diag, d, "%s", err.msg);
+}
+
 void body_file_load(const struct param_ctx *ctx, const struct doc *d, struct task *task)
 {
     auto_free char *path = path_from_plan(d, task->body_file);
@@ -175,7 +183,7 @@ void body_file_load(const struct param_ctx *ctx, const struct doc *d, struct tas
     int rc;
 
     if (fd < 0 || fstat(fd, &st) < 0) {
-        diag_add(ctx->diag, d, "'%s': %s", path, strerror(errno));
+        say_errno(ctx, d, path, errno);
         return;
     }
     if (!S_ISREG(st.st_mode)) {
@@ -189,7 +197,7 @@ void body_file_load(const struct param_ctx *ctx, const struct doc *d, struct tas
     body = arena_alloc(ctx->arena, (size_t)st.st_size + 1);
     rc = body ? read_whole(fd, body, (size_t)st.st_size) : -ENOMEM;
     if (rc < 0) {
-        diag_add(ctx->diag, d, "'%s': %s", path, strerror(-rc));
+        say_errno(ctx, d, path, -rc);
         return;
     }
     task->body = body;

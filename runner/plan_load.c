@@ -112,7 +112,7 @@ struct reading {
 static bool make_stages(const struct reading *r, struct load_plan_part *p, size_t n)
 {
     p->stages = n <= STAGES_MAX ? arena_alloc(r->ctx->arena, MAX(n, 1) * sizeof(*p->stages)) : NULL;
-    p->n_stages = n;
+    p->n_stages = p->stages ? n : 0;
     if (!p->stages)
         diag_add(r->ctx->diag, r->d, "more than %d stages", STAGES_MAX);
     return p->stages;
@@ -177,7 +177,7 @@ static double peak_of(const struct load_plan_part *p)
 {
     double peak = p->start_value;
 
-    for (size_t i = 0; i < p->n_stages; i++)
+    for (size_t i = 0; p->stages && i < p->n_stages; i++)
         peak = MAX(peak, p->stages[i].target);
     return peak;
 }

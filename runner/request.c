@@ -63,15 +63,14 @@ static enum header_kind header_kind(const char *name)
 static void put_header(struct request_parts *p, const char *name, const char *text,
                        const struct template *value)
 {
-    struct header_part part = { name, text, value, header_kind(name) };
+    size_t i = 0;
 
-    for (size_t i = 0; i < p->n_headers; i++)
-        if (strcasecmp(p->headers[i].name, name) == 0) {
-            p->headers[i] = part;
-            return;
-        }
-    if (p->n_headers < FORM_HEADERS_MAX)
-        p->headers[p->n_headers++] = part;
+    while (i < p->n_headers && p->headers[i].name && strcasecmp(p->headers[i].name, name) != 0)
+        i++;
+    if (i == FORM_HEADERS_MAX)
+        return;
+    p->headers[i] = (struct header_part){ name, text, value, header_kind(name) };
+    p->n_headers = MAX(p->n_headers, i + 1);
 }
 
 static int put_headers(struct request_forms *fs, const struct task *t, const struct pairs *from,
@@ -92,7 +91,7 @@ static int build_headers(struct request_forms *fs, const struct task *t, struct 
                          struct err *err)
 {
     const struct http_plan *http = &fs->plan->http;
-    struct header_part all[FORM_HEADERS_MAX];
+    struct header_part all[FORM_HEADERS_MAX] = { 0 };
     int rc;
 
     p->headers = all;
@@ -281,7 +280,7 @@ static int build_class(struct request_forms *fs, size_t i, struct err *err)
     struct class_vars *c = &fs->classes[i];
     int rc = class_var_names(fs->arena, &fs->plan->classes[i], &c->names);
 
-    c->initial = arena_alloc(fs->arena, (c->names.n + 1) * sizeof(*c->initial));
+    c->initial = arena_alloc(fs->arena, (c->names.n + 1) * sizeof(const struct template *));
     if (rc < 0 || !c->initial)
         return out_of_memory(err);
     for (size_t k = 0; k < c->names.n && rc == 0; k++)

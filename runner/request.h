@@ -8,7 +8,7 @@
  *     request_render(f, &ctx, &w->buf, &r);            -> r.bytes, r.len, r.base_url
  *     client_send(...)                                 (f->want_body, f->is_head, f->timeout_ns)
  *     in the callback, when http.cookies:  cookies_store_head(&u->cookies, r.host, r.path,
- * a->head...) request_redirect(f, &r, status, location, ...)   until it returns 1, at most
+ * a->head...) request_redirect(f, &r, a, ...)   until it returns 1, at most
  * max_redirects expect_check(f->expect, a, ns, why); extract_apply(f->extract, a, &u->vars, why);
  */
 #ifndef RUNNER_REQUEST_H
@@ -85,6 +85,6 @@ int request_render(const struct request_form *f, const struct render_ctx *ctx, s
  * while they are in flight. */
 int request_redirect(const struct request_form *f, const struct request_text *from,
                      const struct answer *a, const struct render_ctx *ctx, struct buf *out,
-                     struct request_text *ret, struct err *err) MUST_CHECK;
+                     struct request_text *ret) MUST_CHECK;
 
 #endif

@@ -285,39 +285,62 @@ static bool has_scheme(const char *url, size_t len)
     return i > 0 && i < len && url[i] == ':';
 }
 
-/* Where a Location leads, seen from the request that got it. */
-static int follow(const struct request_form *f, const struct request_text *from,
-                  const char *location, size_t len, struct place *place, struct destination *to,
-                  struct buf *path, struct err *err)
+/* One hop: from where, what the answer said, and what comes of it. */
+struct hop {
+    const struct request_form *form;
+    const struct request_text *from;
+    const char *location;
+    size_t len;
+    struct place place;
+    struct destination to;
+    struct buf path;
+};
+
+static int go_absolute(struct hop *h, const char *text, size_t len)
+{
+    struct url url;
+    int rc = url_parse(text, len, &url, NULL);
+
+    if (rc < 0)
+        return rc;
+    go_to(h->form->parts, &url, &h->place, &h->to);
+    if (url.rest_len == 0 || url.rest[0] != '/')
+        buf_addc(&h->path, '/');
+    return add_path(&h->path, url.rest, url.rest_len, NULL);
+}
+
+/* A path, seen from the request that got it. */
+static int go_relative(struct hop *h)
 {
     auto_buf struct buf text = BUF_INIT(4 * URL_MAX);
     struct url url;
-    int rc;
+    int rc = url_parse(h->from->base_url, strlen(h->from->base_url), &url, NULL);
 
-    if (len > 1 && location[0] == '/' && location[1] == '/')
-        buf_adds(&text, from->secure ? "https:" : "http:");
-    else if (!url_is_absolute(location, len) && has_scheme(location, len))
-        return err_set(err, ERR_GENERIC, EINVAL, "Location '%.*s' is not http", (int)MIN(len, 80),
-                       location);
-    if (text.len == 0 && !url_is_absolute(location, len)) {
-        rc = url_parse(from->base_url, strlen(from->base_url), &url, err);
-        if (rc < 0)
-            return rc;
-        go_to(f->parts, &url, place, to);
-        if (location[0] == '/')
-            buf_add(&text, location, len);
-        else
-            add_relative(&text, from->path, location, len);
-        return add_path(path, buf_str(&text), text.len, err);
-    }
-    buf_add(&text, location, len);
-    rc = url_parse(buf_str(&text), text.len, &url, err);
     if (rc < 0)
-        return err_wrap(err, "Location");
-    go_to(f->parts, &url, place, to);
-    if (url.rest_len == 0 || url.rest[0] != '/')
-        buf_addc(path, '/');
-    return add_path(path, url.rest, url.rest_len, err);
+        return rc;
+    go_to(h->form->parts, &url, &h->place, &h->to);
+    if (h->location[0] == '/')
+        buf_add(&text, h->location, h->len);
+    else
+        add_relative(&text, h->from->path, h->location, h->len);
+    return add_path(&h->path, buf_str(&text), text.len, NULL);
+}
+
+static int follow(struct hop *h)
+{
+    auto_buf struct buf text = BUF_INIT(2 * URL_MAX);
+
+    if (h->len == 0 || h->len > URL_MAX)
+        return -EINVAL;
+    if (url_is_absolute(h->location, h->len))
+        return go_absolute(h, h->location, h->len);
+    if (has_scheme(h->location, h->len))
+        return -EINVAL;
+    if (h->len < 2 || h->location[0] != '/' || h->location[1] != '/')
+        return go_relative(h);
+    buf_adds(&text, h->from->secure ? "https:" : "http:");
+    buf_add(&text, h->location, h->len);
+    return go_absolute(h, buf_str(&text), text.len);
 }
 
 static void choose_method(const struct request_text *from, unsigned status, struct destination *to)
@@ -335,30 +358,23 @@ static void choose_method(const struct request_text *from, unsigned status, stru
 
 int request_redirect(const struct request_form *f, const struct request_text *from,
                      const struct answer *a, const struct render_ctx *ctx, struct buf *out,
-                     struct request_text *ret, struct err *err)
+                     struct request_text *ret)
 {
-    auto_buf struct buf path = BUF_INIT(4 * URL_MAX);
+    struct hop h = { .form = f, .from = from, .path = BUF_INIT(4 * URL_MAX) };
     struct buf fresh = BUF_INIT(out->max);
-    struct place place;
-    struct destination to = { 0 };
-    const char *location = NULL;
-    size_t len = 0;
     int rc;
 
     if (is_redirect(a->sample.status) && a->head)
-        location = head_find(a->head, a->head_len, "Location", 0, &len);
-    if (!location)
+        h.location = head_find(a->head, a->head_len, "Location", 0, &h.len);
+    if (!h.location)
         return 1;
-    if (len == 0)
-        return err_set(err, ERR_GENERIC, EINVAL, "Location is empty");
-    if (len > URL_MAX)
-        return err_set(err, ERR_LIMIT, EMSGSIZE, "Location is longer than %d characters", URL_MAX);
-    rc = follow(f, from, location, len, &place, &to, &path, err);
-    if (rc < 0)
-        return rc;
-    choose_method(from, a->sample.status, &to);
-    to.path = buf_str(&path);
-    rc = request_write(f, &to, ctx, &fresh, ret, err);
+    rc = follow(&h);
+    if (rc == 0) {
+        choose_method(from, a->sample.status, &h.to);
+        h.to.path = buf_str(&h.path);
+        rc = request_write(f, &h.to, ctx, &fresh, ret, NULL);
+    }
+    buf_done(&h.path);
     if (rc < 0) {
         buf_done(&fresh);
         return rc;

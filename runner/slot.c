@@ -337,7 +337,7 @@ int slot_compile(struct arena *a, const struct slot_source *src, struct slot *re
 {
     struct span v = trim((struct span){ src->text, src->len });
     enum slot_encoding encoding = SLOT_PLAIN;
-    struct call call;
+    struct call call = { 0 };
     int rc = v.len == 0
                  ? err_set(err, ERR_USAGE, EINVAL, "{{}} is empty; name a variable or a function")
                  : split_call(v, &call, err);

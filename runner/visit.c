@@ -244,7 +244,7 @@ static bool follow(struct actor *a, const struct answer *answer, struct sample *
     struct render_ctx ctx = context_of(a);
     const struct request_text *from = text_in_flight(a);
     struct visit *v = visit_of(a);
-    int rc = request_redirect(form_of(a)->form, from, answer, &ctx, &v->bytes, &w->text, NULL);
+    int rc = request_redirect(form_of(a)->form, from, answer, &ctx, &v->bytes, &w->text);
 
     if (rc > 0)
         return false;
