@@ -12,7 +12,7 @@
 /* A shorter value is too common a word to be replaced outside quotes. */
 #define HIDE_MIN 6
 /* Messages cut what they quote; a beginning of this length gives a value away too. */
-#define HIDE_PREFIX 24
+#define HIDE_PREFIX ((size_t)24)
 
 struct filling {
     struct subst *s;
@@ -142,17 +142,23 @@ void subst_doc(struct subst *s, struct arena *arena, struct doc *root, struct di
 
 /* ---- hiding ---- */
 
-static void replace(struct buf *text, const char *what, const char *with)
+/* Each place that begins like `what` does in its first `least` bytes, as far as it goes on so. */
+static void replace(struct buf *text, const char *what, size_t least, const char *with)
 {
     auto_buf struct buf out = BUF_INIT(text->max);
+    auto_free char *begin = xstrndup(what, least);
     const char *p = buf_str(text), *found;
 
-    if (!strstr(p, what))
+    if (!strstr(p, begin))
         return;
-    while ((found = strstr(p, what))) {
+    while ((found = strstr(p, begin))) {
+        size_t n = least;
+
+        while (what[n] && found[n] == what[n])
+            n++;
         buf_add(&out, p, (size_t)(found - p));
         buf_adds(&out, with);
-        p = found + strlen(what);
+        p = found + n;
     }
     buf_adds(&out, p);
     buf_clear(text);
@@ -166,14 +172,11 @@ void subst_hide(const struct subst *s, struct buf *text)
         auto_free char *shown = xasprintf("${%s}", s->used[i].name);
         auto_free char *quoted = xasprintf("'%s'", value);
         auto_free char *quoted_shown = xasprintf("'%s'", shown);
-        auto_free char *beginning = xstrndup(value, HIDE_PREFIX);
 
         if (!*value)
             continue;
-        replace(text, quoted, quoted_shown);
+        replace(text, quoted, strlen(quoted), quoted_shown);
         if (strlen(value) >= HIDE_MIN)
-            replace(text, value, shown);
-        if (strlen(value) > HIDE_PREFIX)
-            replace(text, beginning, shown);
+            replace(text, value, MIN(strlen(value), HIDE_PREFIX), shown);
     }
 }

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/parse.h"
 #include "campaign/plan_internal.h"
 #include "campaign/threshold_names.h"
 
@@ -188,6 +189,33 @@ static void names_check(const struct param_ctx *ctx, const struct doc *root, con
     }
 }
 
+/* "127.0.0.1:5001", "[::1]:80" or "unix:/path"; whether it can be reached is seen when it starts.
+ */
+static bool is_address(const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    uint64_t port;
+
+    if (strncmp(text, "unix:", 5) == 0)
+        return text[5] == '/';
+    return colon && colon != text && parse_u64(colon + 1, 0, 65535, &port, NULL) == 0;
+}
+
+static void addresses_check(const struct param_ctx *ctx, const struct doc *root,
+                            const struct plan *p)
+{
+    for (size_t i = 0; i < p->n_proxies; i++) {
+        const char *const texts[] = { p->proxies[i].listen, p->proxies[i].upstream };
+        static const char *const keys[] = { "listen", "upstream" };
+
+        for (size_t k = 0; k < ARRAY_LEN(keys); k++)
+            if (texts[k] && !is_address(texts[k]))
+                diag_add(ctx->diag, doc_get(list_item(root, "proxies", i), keys[k]),
+                         "'%.100s' is no address: write 127.0.0.1:5001, [::1]:80 or unix:/path",
+                         texts[k]);
+    }
+}
+
 /* ---- target: {embedded: shop} ---- */
 
 static const char *const embedded_targets[] = { "shop", NULL };
@@ -266,6 +294,7 @@ static void check_whole(const struct param_ctx *ctx, const struct doc *root, str
 
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         names_check(ctx, root, p, &lists[i]);
+    addresses_check(ctx, root, p);
     if (ctx->diag->n != before || !load_is_sound)
         return;
     faults_check(ctx, root, p);

@@ -269,7 +269,7 @@ static int read_operator(struct scan *s)
             return 0;
         }
     if (!*s->p)
-        return fail(s, s->p, "the condition is missing: write %s %s", metric_name(s->t->metric),
+        return fail(s, s->p, "the condition is missing: write %s: %s", metric_name(s->t->metric),
                     metric_example(s->t->metric));
     return fail(s, s->p, "expected an operator (< <= > >= == !=), not '%.20s'", s->p);
 }
@@ -293,7 +293,7 @@ static int bare_value(struct scan *s, const char *at, const char *value)
         return fail(s, at, "a rate needs a unit: write rate %s %s/s", s->op_text, value);
     err_ignore(parse_double(value, 0, 1e9, &number, NULL), "only for the hint");
     return fail(s, at, "a share is written in percent: write rate %s %.10g%%", s->op_text,
-                number <= 1 ? number * 100 : number);
+                number < 1 ? number * 100 : number);
 }
 
 static int parse_value(struct scan *s, const char *value, double *ret)

@@ -16,6 +16,7 @@ struct flags {
     struct diag *diag;
     const struct verb_args *args;
     struct doc *root; /* DOC_MAP: of the plan file, or empty */
+    bool has_file;    /* there is a plan file, so what is missing is its mistake */
 };
 
 /* Mistakes go to diag. */

@@ -300,7 +300,7 @@ static struct doc *shape_of(const struct flags *f, struct doc *load)
     }
     bool closed =
         load && load->kind == DOC_MAP && !doc_get(load, "arrivals") && !doc_get(load, "stages");
-    if (load && (!changes || closed))
+    if (load && (!changes || closed || load->kind == DOC_LIST))
         return load;
     load = new_load(f, load);
     flags_put_text(f, load, "--users", "users", users ? opt_value(f->args, "users") : "1");

@@ -201,7 +201,7 @@ static void put_tasks(const struct flags *f)
     const struct opt_values *given = opt_all(f->args, "task");
     struct doc *tasks, *users, *user;
 
-    if ((!given || !given->n) && doc_get(f->root, "users")) {
+    if ((!given || !given->n) && (f->has_file || doc_get(f->root, "users"))) {
         put_data(f, NULL);
         return;
     }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -145,7 +146,7 @@ static void read_plan(const struct verb_args *args, struct arena *arena, struct 
     if (root->kind == DOC_NULL)
         root = doc_new(arena, DOC_MAP, root->source);
     if (root->kind == DOC_MAP && (root->n_items || !has_file))
-        flags_apply(&(struct flags){ arena, diag, args, root });
+        flags_apply(&(struct flags){ arena, diag, args, root, has_file });
     subst_doc(s, arena, root, diag);
     if (diag->n)
         return;
@@ -153,6 +154,61 @@ static void read_plan(const struct verb_args *args, struct arena *arena, struct 
         return;
     apply_tags(args, ret, diag);
     check_stdout(args, ret, diag);
+}
+
+/* ---- messages in the order of the file, whatever order the parts were read in ---- */
+
+struct message {
+    char *text;
+    unsigned long line, col;
+    size_t index;
+};
+
+static int by_place(const void *va, const void *vb)
+{
+    const struct message *a = va, *b = vb;
+
+    if (a->line != b->line)
+        return a->line < b->line ? -1 : 1;
+    if (a->col != b->col)
+        return a->col < b->col ? -1 : 1;
+    return a->index < b->index ? -1 : a->index > b->index;
+}
+
+/* "plan.yaml:14:11: ..."; what has no place comes last. */
+static void find_place(struct message *m, const char *source)
+{
+    size_t len = strlen(source);
+    char *end;
+
+    m->line = m->col = ULONG_MAX;
+    if (strncmp(m->text, source, len) != 0 || m->text[len] != ':')
+        return;
+    unsigned long line = strtoul(m->text + len + 1, &end, 10);
+    if (*end != ':')
+        return;
+    m->line = line;
+    m->col = strtoul(end + 1, &end, 10);
+}
+
+static void print_messages(struct diag *diag, const char *source)
+{
+    struct message m[DIAG_MAX];
+    size_t n = 0;
+    char *save = NULL;
+
+    if (!diag->text.data)
+        return;
+    for (char *line = strtok_r(diag->text.data, "\n", &save); line && n < DIAG_MAX;
+         line = strtok_r(NULL, "\n", &save), n++) {
+        m[n] = (struct message){ .text = line, .index = n };
+        find_place(&m[n], source);
+    }
+    qsort(m, n, sizeof(*m), by_place);
+    for (size_t i = 0; i < n; i++)
+        fprintf(stderr, "%s\n", m[i].text);
+    if (diag->n > DIAG_MAX)
+        fprintf(stderr, "... and %u more\n", diag->n - DIAG_MAX);
 }
 
 int plan_from_args(const struct verb_args *args, struct plan *ret)
@@ -166,11 +222,8 @@ int plan_from_args(const struct verb_args *args, struct plan *ret)
     read_plan(args, arena, &s, &diag, ret);
     ret->arena = arena;
     subst_hide(&s, &diag.text);
-    if (diag.n) {
-        fputs(buf_str(&diag.text), stderr);
-        if (diag.n > DIAG_MAX)
-            fprintf(stderr, "... and %u more\n", diag.n - DIAG_MAX);
-    }
+    if (diag.n)
+        print_messages(&diag, args->n_rest ? args->rest[0] : "");
     unsigned n = diag.n;
     diag_done(&diag);
     return n ? EXIT_USAGE : 0;
