@@ -18,6 +18,7 @@
 #include "chaoslib/process_find.h"
 
 #define ENV_MAX ((size_t)2 << 20)
+#define LOOK_AGAIN_NS (10 * NS_PER_MS)
 
 /* ---- /proc ---- */
 
@@ -301,20 +302,30 @@ struct search {
     struct proc_id found; /* pid 0: nobody */
 };
 
+static bool replaces(const struct revival *v, pid_t pid, struct proc_id *ret)
+{
+    auto_free char **argv = proc_argv(pid);
+
+    if (!argv || !argv[0] || !is_same_command(v, argv))
+        return false;
+    auto_free char *cwd = read_link(pid, "cwd");
+    return cwd && strcmp(cwd, v->cwd) == 0 && proc_identify(pid, ret, NULL) == 0 &&
+           ret->start_ticks >= v->since_ticks;
+}
+
+/* Looked at twice: what a process of the same command is about to start looks like it until the
+ * exec. */
 static bool look_for_replacement(void *arg, pid_t pid)
 {
     struct search *s = arg;
     struct proc_id id;
-    auto_free char **argv = proc_argv(pid);
 
-    if (!argv || !argv[0] || !is_same_command(s->v, argv))
+    if (!replaces(s->v, pid, &id))
         return true;
-    auto_free char *cwd = read_link(pid, "cwd");
-    if (!cwd || strcmp(cwd, s->v->cwd) != 0 || proc_identify(pid, &id, NULL) != 0 ||
-        id.start_ticks < s->v->since_ticks)
-        return true;
-    s->found = id;
-    return false;
+    clock_sleep_until(clock_now_ns() + LOOK_AGAIN_NS);
+    if (replaces(s->v, pid, &id))
+        s->found = id;
+    return s->found.pid == 0;
 }
 
 static const char **env_list(const struct revival *v)
