@@ -133,7 +133,7 @@ static void pause_stops_and_lets_go(void **state)
         assert_true(o.r.verified_in && o.r.verified_out);
         assert_true(o.r.times.reverted >= o.r.times.effective + 100 * NS_PER_MS);
         char c = proc_state(o.seen.pid);
-        assert_true(c == 'S' || c == 'R');
+        assert_true(c && c != 'T' && c != 't' && c != 'Z');
         assert_string_equal(strrchr(o.r.target, ' ') + 1, i == 2 ? "SIGSTOP" : "ptrace");
     }
 }
