@@ -36,6 +36,7 @@ struct runner {
     struct notes notes;
     const char *engine;
     bool started, stopped, drained;
+    bool told[FAIL_CLASS_MAX];
     pthread_mutex_t lock;
     pthread_cond_t woken;
     uint64_t wakes; /* under lock */
@@ -195,8 +196,21 @@ void runner_mark(struct runner *r, uint32_t phase, uint64_t start_ns)
         worker_mark(r->seats[i].worker, phase, start_ns);
 }
 
-static void take_delta(struct stats *delta, struct stats *into)
+/* The first failure of each class, once a run. */
+static void tell_examples(struct runner *r, const struct stats *delta)
 {
+    for (unsigned i = 0; i < FAIL_CLASS_MAX; i++) {
+        if (!delta->example[i] || r->told[i])
+            continue;
+        r->told[i] = true;
+        log_debug("load.failure", "class=%s first='%s'", fail_class_name((enum fail_class)i),
+                  delta->example[i]);
+    }
+}
+
+static void take_delta(struct runner *r, struct stats *delta, struct stats *into)
+{
+    tell_examples(r, delta);
     stats_merge(into, delta);
     stats_clear(delta);
 }
@@ -217,7 +231,7 @@ static bool take_answers(struct runner *r, struct stats *into)
         }
         s->asked = false;
         s->spare = TAKE(s->last.stats);
-        take_delta(s->spare, into);
+        take_delta(r, s->spare, into);
     }
     return all;
 }
@@ -256,7 +270,7 @@ static void drain(struct runner *r, struct stats *into)
         struct seat *s = &r->seats[i];
 
         worker_last(s->worker, &s->last);
-        take_delta(s->last.stats, into);
+        take_delta(r, s->last.stats, into);
         stats_free(TAKE(s->last.stats));
     }
     r->drained = true;

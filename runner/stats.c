@@ -24,6 +24,8 @@ void stats_free(struct stats *s)
         cell_free(s->cells[i]);
     for (size_t i = 0; i < s->n_spare; i++)
         cell_free(s->spare[i]);
+    for (size_t i = 0; i < FAIL_CLASS_MAX; i++)
+        free(s->example[i]);
     free(s->spare);
     free(s->cells);
     free(s);
@@ -68,8 +70,18 @@ void stats_record(struct stats *s, uint32_t phase, const struct sample *sample)
         cell_record(stats_cell(s, phase, sample->task), sample);
 }
 
+void stats_note_example(struct stats *s, enum fail_class fail, const char *task, const char *why)
+{
+    if (fail < FAIL_CLASS_MAX && !s->example[fail])
+        s->example[fail] = xasprintf("%s: %s", task, why);
+}
+
 void stats_merge(struct stats *into, const struct stats *from)
 {
+    for (size_t i = 0; i < FAIL_CLASS_MAX; i++) {
+        if (from->example[i] && !into->example[i])
+            into->example[i] = xstrdup(from->example[i]);
+    }
     for (uint32_t phase = from->first_phase; phase < from->end_phase; phase++) {
         for (uint32_t task = 0; task < MIN(from->n_tasks, into->n_tasks); task++) {
             const struct cell *c = stats_peek(from, phase, task);

@@ -82,6 +82,7 @@ struct stats {
     uint32_t first_phase, end_phase; /* cells outside [first, end) are empty */
     struct cell **spare;             /* cleared cells, kept for the next ones */
     size_t n_spare, cap_spare;
+    char *example[FAIL_CLASS_MAX]; /* the first failure of its class in words; NULL: none */
 };
 
 struct stats *stats_new(uint32_t n_tasks);
@@ -93,8 +94,11 @@ struct cell *stats_cell(struct stats *s, uint32_t phase, uint32_t task); /* make
 const struct cell *stats_peek(const struct stats *s, uint32_t phase,
                               uint32_t task); /* NULL when empty */
 void stats_merge(struct stats *into, const struct stats *from);
-void stats_clear(struct stats *s); /* keeps the memory */
+void stats_clear(struct stats *s); /* keeps the memory, and the examples */
 bool stats_is_empty(const struct stats *s);
+/* "GET /items: the body does not contain 'ok'": kept when it is the first of its class. Merging
+ * keeps the first as well. */
+void stats_note_example(struct stats *s, enum fail_class fail, const char *task, const char *why);
 
 struct cell *cell_new(void);
 void cell_free(struct cell *c);

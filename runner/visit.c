@@ -2,6 +2,7 @@
  * are a form's constant bytes and an answer that is no redirect: those touch nothing but the actor.
  * Only what was rendered or redirected takes a visit. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -135,14 +136,14 @@ static void send_bytes(struct actor *a, const struct origin *origin, const char 
 }
 
 /* The request just rendered: its bytes are the visit's, its names in the worker's text. */
-static int send_visit(struct actor *a)
+static int send_visit(struct actor *a, struct err *err)
 {
     const struct worker_form *wf = form_of(a);
     const struct request_text *text = &worker_of(a)->text;
     const struct origin *origin = wf->origin;
 
     if (!origin || text->base_url != wf->form->base_url)
-        origin = client_origin(worker_of(a)->client, text->base_url, NULL);
+        origin = client_origin(worker_of(a)->client, text->base_url, err);
     if (!origin)
         return -EINVAL;
     keep_names(a->visit, text);
@@ -167,21 +168,23 @@ static void leave_flight(struct actor *a)
     a->exchange = NULL;
 }
 
-static void record(struct actor *a, struct sample *s)
+static void record(struct actor *a, struct sample *s, const char *why)
 {
     s->task = a->request->index;
+    if (UNLIKELY(s->fail != FAIL_NONE))
+        stats_note_example(worker_of(a)->delta, s->fail, a->request->name, why);
     worker_record(worker_of(a), s);
 }
 
 /* A value that no URL can hold: the request failed before it was one. */
-static void could_not_send(struct actor *a, uint64_t now_ns)
+static void could_not_send(struct actor *a, uint64_t now_ns, const struct err *err)
 {
     struct sample s = {
         .fail = FAIL_EXPECTATION, .sched = a->sched_ns, .start = a->start_ns, .done = now_ns
     };
 
     visit_put_back(a);
-    record(a, &s);
+    record(a, &s, err->msg);
     drive_request_done(a, now_ns, false);
 }
 
@@ -202,15 +205,16 @@ void visit_begin(struct actor *a, const struct task *request, uint64_t sched_ns,
     }
 
     struct visit *v = visit_of(a);
+    struct err err = { 0 };
 
-    if (request_render(wf->form, &ctx, &v->bytes, &worker_of(a)->text, NULL) < 0) {
-        could_not_send(a, now_ns);
+    if (request_render(wf->form, &ctx, &v->bytes, &worker_of(a)->text, &err) < 0) {
+        could_not_send(a, now_ns, &err);
         return;
     }
     enter_flight(a);
-    if (send_visit(a) < 0) {
+    if (send_visit(a, &err) < 0) {
         leave_flight(a);
-        could_not_send(a, now_ns);
+        could_not_send(a, now_ns, &err);
     }
 }
 
@@ -236,6 +240,13 @@ static bool is_redirect(unsigned status)
     return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
+static bool stop_following(struct actor *a, struct sample *s, enum fail_class fail, const char *why)
+{
+    s->fail = fail;
+    snprintf(worker_of(a)->why, WHY_MAX, "%s", why);
+    return false;
+}
+
 /* Follows a redirect: true when the next hop is under way. Else it is no redirect, or *s says what
  * is wrong with it. */
 static bool follow(struct actor *a, const struct answer *answer, struct sample *s)
@@ -248,22 +259,18 @@ static bool follow(struct actor *a, const struct answer *answer, struct sample *
 
     if (rc > 0)
         return false;
-    if (rc < 0 || v->hops >= w->opts.plan->http.max_redirects) {
-        s->fail = FAIL_REDIRECTS;
-        return false;
-    }
-    if (w->cutting) {
-        s->fail = FAIL_INTERRUPTED;
-        return false;
-    }
-
+    if (w->cutting)
+        return stop_following(a, s, FAIL_INTERRUPTED, "cut between two redirects");
+    if (rc < 0)
+        return stop_following(a, s, FAIL_REDIRECTS, "a redirect to where no request can go");
+    if (v->hops >= w->opts.plan->http.max_redirects)
+        return stop_following(a, s, FAIL_REDIRECTS, "more redirects than http.max_redirects");
     v->sum = *s;
     v->hops++;
-    if (send_visit(a) == 0)
+    if (send_visit(a, NULL) == 0)
         return true;
     v->hops--;
-    s->fail = FAIL_REDIRECTS;
-    return false;
+    return stop_following(a, s, FAIL_REDIRECTS, "a redirect to where no request can go");
 }
 
 /* An answer that arrived whole: true when a redirect leads on. */
@@ -272,7 +279,6 @@ static bool judge(struct actor *a, const struct answer *answer, struct sample *s
     struct worker *w = worker_of(a);
     const struct http_plan *http = &w->opts.plan->http;
     const struct request_form *f = form_of(a)->form;
-    char why[WHY_MAX];
 
     if (http->cookies && answer->head) {
         const struct request_text *text = text_in_flight(a);
@@ -283,9 +289,9 @@ static bool judge(struct actor *a, const struct answer *answer, struct sample *s
     if (UNLIKELY(is_redirect(s->status)) && http->follow_redirects && follow(a, answer, s))
         return true;
     if (s->fail == FAIL_NONE)
-        s->fail = expect_check(f->expect, answer, MAX(s->done, s->sched) - s->sched, why);
+        s->fail = expect_check(f->expect, answer, MAX(s->done, s->sched) - s->sched, w->why);
     if (s->fail == FAIL_NONE && f->extract)
-        s->fail = extract_apply(f->extract, answer, &a->user.vars, why);
+        s->fail = extract_apply(f->extract, answer, &a->user.vars, w->why);
     return false;
 }
 
@@ -305,7 +311,7 @@ static void answered(void *arg, const struct answer *answer)
     if (LIKELY(s.fail == FAIL_NONE) && judge(a, answer, &s))
         return;
     leave_flight(a);
-    record(a, &s);
+    record(a, &s, answer->why ? answer->why : worker_of(a)->why);
     visit_put_back(a);
     drive_request_done(a, s.done, !is_our_trouble(s.fail));
 }

@@ -103,6 +103,7 @@ struct worker {
     struct actor_list in_flight;
     uint64_t n_in_flight;
     struct visit_list visits; /* unused ones */
+    char why[WHY_MAX];        /* of the failure being recorded */
     struct request_text text; /* of the request just rendered, or looked at */
     struct phase_start *phases;
     size_t n_phases;

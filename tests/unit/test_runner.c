@@ -271,6 +271,7 @@ static void test_an_unexpected_status_is_a_failure(void **state)
     const struct cell *c = stats_peek(f.total, 0, 0);
 
     assert_int_equal(c->fails[FAIL_STATUS], 10);
+    assert_non_null(strstr(f.total->example[FAIL_STATUS], "503"));
     assert_int_equal(c->failed.count, 10);
     assert_int_equal(c->response.count, 0);
     tear_down(&f);

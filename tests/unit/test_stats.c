@@ -241,6 +241,24 @@ static void test_clearing_reuses_the_cells_for_any_phase(void **state)
     stats_free(s);
 }
 
+static void test_the_first_failure_of_a_class_is_kept_in_words(void **state)
+{
+    struct stats *delta = stats_new(1), *total = stats_new(1);
+
+    (void)state;
+    stats_note_example(delta, FAIL_RESET, "GET /", "it was reset");
+    stats_note_example(delta, FAIL_RESET, "GET /", "and again");
+    stats_merge(total, delta);
+    stats_clear(delta);
+    stats_note_example(delta, FAIL_STATUS, "GET /x", "status 500");
+    stats_merge(total, delta);
+    assert_string_equal(total->example[FAIL_RESET], "GET /: it was reset");
+    assert_string_equal(total->example[FAIL_STATUS], "GET /x: status 500");
+    assert_null(total->example[FAIL_DNS]);
+    stats_free(delta);
+    stats_free(total);
+}
+
 static void test_what_is_out_of_range_harms_nothing(void **state)
 {
     struct stats *s = stats_new(1);
@@ -271,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_names_of_classes),
         cmocka_unit_test(test_deltas_add_up_to_the_total),
         cmocka_unit_test(test_clearing_reuses_the_cells_for_any_phase),
+        cmocka_unit_test(test_the_first_failure_of_a_class_is_kept_in_words),
         cmocka_unit_test(test_what_is_out_of_range_harms_nothing),
     };
 
