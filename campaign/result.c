@@ -206,7 +206,7 @@ struct cell *result_phase_cell(struct result *r, size_t phase, size_t endpoint)
     struct result_phase *p = &r->phases[phase];
 
     if (!p->endpoints)
-        p->endpoints = xcalloc(r->n_endpoints, sizeof(*p->endpoints));
+        p->endpoints = xcalloc(r->n_endpoints, sizeof(struct cell *));
     if (!p->endpoints[endpoint])
         p->endpoints[endpoint] = cell_new();
     return p->endpoints[endpoint];

@@ -322,8 +322,11 @@ static void term_begin(void *arg, const struct plan *p, const struct result *r)
     auto_buf struct buf title = BUF_INIT((size_t)64 << 10);
 
     run_title(r, &title);
-    auto_free char *text = xasprintf("▶ %s  against %s  seed %llu", buf_str(&title),
-                                     text_or_empty(r->target), (unsigned long long)r->seed);
+    const char *target = text_or_empty(r->target);
+    bool named = *target && !strstr(buf_str(&title), target);
+    auto_free char *text =
+        xasprintf("▶ %s%s%s  seed %llu", buf_str(&title), named ? "  against " : "",
+                  named ? target : "", (unsigned long long)r->seed);
 
     (void)p;
     event(t, 0, BOLD, text);

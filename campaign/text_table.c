@@ -104,6 +104,8 @@ void text_table_print(const struct text_table *t, unsigned indent, unsigned widt
 {
     struct layout l = { 0 };
 
+    if (t->n_cols == 0)
+        return;
     lay_out(t, width > indent ? width - indent : 1, &l);
     for (size_t i = 0; i < t->n_cols + t->n_cells; i++) {
         size_t c = i % t->n_cols;

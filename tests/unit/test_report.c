@@ -262,8 +262,8 @@ static void the_pull_request_summary_is_one_screen(void **state)
 static void junit_has_a_case_for_each_threshold_and_one_for_the_run(void **state)
 {
     static const char *const words[] = {
-        "<testsuite name=\"the shop survives a killed replica\" tests=\"7\" failures=\"2\" "
-        "errors=\"0\"",
+        "<testsuite name=\"the shop survives a killed replica\"",
+        " tests=\"7\" failures=\"2\" errors=\"0\"",
         "name=\"the run is valid\"",
         "<failure type=\"threshold\" message=\"value 231 ms, limit 100 ms\">",
         "first broken at 61.200 s",

@@ -56,6 +56,38 @@ static void counts_shares_and_rates(void **state)
     assert_string_equal(fmt_bytes(1536, out), "1.5 KiB");
 }
 
+static void what_is_below_the_resolution_is_told_so(void **state)
+{
+    char out[FMT_LEN];
+
+    (void)state;
+    assert_string_equal(fmt_found(0, 100 * NS_PER_MS, out), "< 100 ms");
+    assert_string_equal(fmt_found(100 * NS_PER_MS, 100 * NS_PER_MS, out), "100 ms");
+    assert_string_equal(fmt_found(T_NONE, 100 * NS_PER_MS, out), "–");
+    assert_string_equal(fmt_found(0, 0, out), "0 ms");
+}
+
+static void a_run_is_called_by_its_name_or_its_target(void **state)
+{
+    static char name[] = "checkout", unnamed[] = "unnamed", target[] = "http://shop";
+    static const struct {
+        struct result r;
+        const char *want;
+    } rows[] = {
+        { { .name = name, .target = target }, "checkout" },
+        { { .name = unnamed, .target = target }, "load on http://shop" },
+        { { .target = target }, "load on http://shop" },
+        { { 0 }, "unnamed run" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        auto_buf struct buf out = BUF_INIT(0);
+        run_title(&rows[i].r, &out);
+        assert_string_equal(buf_str(&out), rows[i].want);
+    }
+}
+
 static void a_threshold_value_is_written_in_its_unit(void **state)
 {
     static const struct {
@@ -174,6 +206,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(times_have_three_digits_and_a_unit),
         cmocka_unit_test(counts_shares_and_rates),
+        cmocka_unit_test(what_is_below_the_resolution_is_told_so),
+        cmocka_unit_test(a_run_is_called_by_its_name_or_its_target),
         cmocka_unit_test(a_threshold_value_is_written_in_its_unit),
         cmocka_unit_test(foreign_text_is_harmless),
         cmocka_unit_test(texts_are_cut_by_columns_not_bytes),
