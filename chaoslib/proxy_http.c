@@ -291,6 +291,10 @@ void proxy_http_feed(struct pipe *p, const char *data, size_t len)
     struct feed f = { .h = h, .pipe = p, .data = data, .len = len };
     struct http_piece piece = { .kind = HTTP_PIECE_END };
 
+    if (h->raw) {
+        pipe_emit(p, data, len);
+        return;
+    }
     while (!h->raw && (f.len > 0 || piece.kind != HTTP_PIECE_MORE)) {
         if (!is_request && f.len > 0 && !expects_response(h)) {
             go_raw(&f, true);
@@ -309,8 +313,6 @@ void proxy_http_feed(struct pipe *p, const char *data, size_t len)
             return;
     }
     flush(&f);
-    if (h->raw && f.len > 0 && data == f.data)
-        pipe_emit(p, f.data, f.len);
 }
 
 void proxy_http_eof(struct pipe *p)

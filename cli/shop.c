@@ -209,29 +209,37 @@ static void watch(struct client *c)
     loop_io_set(c->io, events);
 }
 
-/* Does all that can be done now: parse, answer, write. */
+/* One step of what is to be done now: write, or parse and answer. 1: there may be more to do; 0:
+ * wait; -1: the connection is gone. */
+static int client_step(struct client *c)
+{
+    bool leaving = c->shop->stopping && c->in.len == 0 && http_parser_is_between(&c->parser);
+    size_t before = c->in.len;
+
+    if (!write_out(c))
+        return -1;
+    if (c->out.len > 0)
+        return 0;
+    if (!c->persists || leaving) {
+        client_free(c);
+        return -1;
+    }
+    if (before == 0 || parse_some(c))
+        return !c->busy && (c->in.len != before || c->out.len > 0);
+    c->persists = false;
+    buf_adds(&c->out, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n"
+                      "Connection: close\r\n\r\n");
+    return 1;
+}
+
 static void client_go(struct client *c)
 {
-    while (!c->busy) {
-        if (!write_out(c))
-            return;
-        if (c->written < c->out.len)
-            break;
-        if (!c->persists ||
-            (c->shop->stopping && c->in.len == 0 && http_parser_is_between(&c->parser))) {
-            client_free(c);
-            return;
-        }
-        size_t before = c->in.len;
-        bool is_http = before == 0 || parse_some(c);
-        if (!is_http) {
-            c->persists = false;
-            buf_adds(&c->out, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n"
-                              "Connection: close\r\n\r\n");
-        } else if (c->in.len == before && c->out.len == 0 && !c->busy) {
-            break;
-        }
-    }
+    int more = !c->busy;
+
+    while (more > 0)
+        more = client_step(c);
+    if (more < 0)
+        return;
     if (c->eof && !c->busy && c->out.len == 0)
         client_free(c);
     else
