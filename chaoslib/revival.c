@@ -85,6 +85,17 @@ static uint64_t ticks_now(void)
     return (uint64_t)t.tv_sec * hz + (uint64_t)t.tv_nsec * hz / NS_PER_SEC;
 }
 
+/* The kernel notes starts in steps of 10 ms. Waiting for the next step tells those that ran before
+ * from those that begin after. */
+static uint64_t next_tick(void)
+{
+    uint64_t next = ticks_now() + 1;
+
+    while (ticks_now() < next)
+        clock_sleep_until(clock_now_ns() + NS_PER_MS);
+    return next;
+}
+
 /* ---- can it be repeated ---- */
 
 static const char *env_of(const struct revival *v, const char *key)
@@ -186,8 +197,7 @@ int revival_read(const struct proc_id *id, struct revival *ret, struct err *err)
 {
     struct revival v = { .argv = proc_argv(id->pid),
                          .cwd = read_link(id->pid, "cwd"),
-                         .log = output_file(id->pid),
-                         .since_ticks = ticks_now() };
+                         .log = output_file(id->pid) };
     int rc = 0;
 
     if (!v.argv || !v.argv[0] || !v.cwd || read_env(id->pid, &v) < 0)
@@ -200,6 +210,7 @@ int revival_read(const struct proc_id *id, struct revival *ret, struct err *err)
         revival_done(&v);
         return rc;
     }
+    v.since_ticks = next_tick();
     *ret = v;
     return 0;
 }
