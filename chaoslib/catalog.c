@@ -14,6 +14,7 @@ const struct fault_kind *const fault_catalog[] = {
     /* on a proxy */
     &fault_proxy_latency,
     &fault_proxy_bandwidth,
+    &fault_proxy_rate,
     &fault_proxy_loss,
     &fault_proxy_reset,
     &fault_proxy_refuse,

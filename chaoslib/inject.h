@@ -11,9 +11,9 @@ extern const struct fault_kind fault_process_kill, fault_process_stop, fault_pro
     fault_process_pause, fault_process_signal, fault_process_exec;
 
 /* ---- backend `proxy` ---- */
-extern const struct fault_kind fault_proxy_latency, fault_proxy_bandwidth, fault_proxy_loss,
-    fault_proxy_reset, fault_proxy_refuse, fault_proxy_blackhole, fault_proxy_slow_close,
-    fault_proxy_slicer, fault_proxy_limit_data, fault_proxy_http_status, fault_proxy_http_abort,
-    fault_proxy_http_delay, fault_proxy_http_body, fault_proxy_http_header;
+extern const struct fault_kind fault_proxy_latency, fault_proxy_bandwidth, fault_proxy_rate,
+    fault_proxy_loss, fault_proxy_reset, fault_proxy_refuse, fault_proxy_blackhole,
+    fault_proxy_slow_close, fault_proxy_slicer, fault_proxy_limit_data, fault_proxy_http_status,
+    fault_proxy_http_abort, fault_proxy_http_delay, fault_proxy_http_body, fault_proxy_http_header;
 
 #endif

@@ -123,6 +123,7 @@ static void release(struct fault_run *r)
 
 PROXY_FAULT(latency, TOXIC_LATENCY, "latency", "data takes longer on its way");
 PROXY_FAULT(bandwidth, TOXIC_BANDWIDTH, "bandwidth", "connections get a narrow band");
+PROXY_FAULT(rate, TOXIC_BANDWIDTH, "rate", "the same as bandwidth");
 PROXY_FAULT(loss, TOXIC_LOSS, "loss", "data stalls as if packets were lost and sent again");
 PROXY_FAULT(reset, TOXIC_RESET, "tcp-reset", "connections are reset, open ones too");
 PROXY_FAULT(refuse, TOXIC_REFUSE, "tcp-refuse", "connections are refused, open ones are reset");

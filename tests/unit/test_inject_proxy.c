@@ -18,13 +18,21 @@ static const struct {
     const struct fault_kind *kind;
     const char *key, *value;
 } kinds[] = {
-    { &fault_proxy_latency, "delay", "20ms" },    { &fault_proxy_bandwidth, "rate", "1mbit" },
-    { &fault_proxy_loss, "percent", "10%" },      { &fault_proxy_reset, NULL, NULL },
-    { &fault_proxy_refuse, NULL, NULL },          { &fault_proxy_blackhole, NULL, NULL },
-    { &fault_proxy_slow_close, "delay", "20ms" }, { &fault_proxy_slicer, "size", "10B" },
-    { &fault_proxy_limit_data, "bytes", "1KiB" }, { &fault_proxy_http_status, "status", "500" },
-    { &fault_proxy_http_abort, NULL, NULL },      { &fault_proxy_http_delay, "delay", "20ms" },
-    { &fault_proxy_http_body, "body", "other" },  { &fault_proxy_http_header, "headers", NULL },
+    { &fault_proxy_latency, "delay", "20ms" },
+    { &fault_proxy_bandwidth, "rate", "1mbit" },
+    { &fault_proxy_rate, "rate", "1mbit" },
+    { &fault_proxy_loss, "percent", "10%" },
+    { &fault_proxy_reset, NULL, NULL },
+    { &fault_proxy_refuse, NULL, NULL },
+    { &fault_proxy_blackhole, NULL, NULL },
+    { &fault_proxy_slow_close, "delay", "20ms" },
+    { &fault_proxy_slicer, "size", "10B" },
+    { &fault_proxy_limit_data, "bytes", "1KiB" },
+    { &fault_proxy_http_status, "status", "500" },
+    { &fault_proxy_http_abort, NULL, NULL },
+    { &fault_proxy_http_delay, "delay", "20ms" },
+    { &fault_proxy_http_body, "body", "other" },
+    { &fault_proxy_http_header, "headers", NULL },
 };
 
 static struct fault_spec spec(struct arena *a, size_t i, const char *proxy)
