@@ -40,7 +40,7 @@ run_ctest() {
         local rc=0
         (cd "$folder" && ctest -j "$jobs" --output-on-failure "$@") 2>&1 || rc=$?
         echo "$rc" >"$log.rc"
-    } | tee "$log" | { grep -v -e 'tests passed, ' -e '^Label Time Summary' -e ' sec\*proc ' || true; }
+    } | tee "$log" | { grep --line-buffered -v -e 'tests passed, ' -e '^Label Time Summary' -e ' sec\*proc ' || true; }
     return "$(cat "$log.rc")"
 }
 
