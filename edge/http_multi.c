@@ -163,7 +163,6 @@ static void call_free(struct http_call *c)
 static void call_release(struct http_call *c)
 {
     curl_easy_reset(c->easy);
-    curl_easy_setopt(c->easy, CURLOPT_SHARE, NULL); /* reset keeps it */
     curl_slist_free_all(c->headers);
     curl_slist_free_all(c->connect_to);
     c->headers = NULL;
@@ -260,6 +259,8 @@ static void call_finish(struct http_call *c, CURLcode rc)
         o.why = c->cut         ? "cut at the end of the run"
                 : *c->sentence ? c->sentence
                                : curl_easy_strerror(rc);
+    /* The callback may free the lane, and a handle's reset would keep its share. */
+    curl_easy_setopt(c->easy, CURLOPT_SHARE, NULL);
     c->done(c->arg, &o);
     call_release(c);
 }

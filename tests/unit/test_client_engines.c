@@ -464,6 +464,36 @@ static void a_proxy_sees_the_whole_url(void **state)
     end(&f);
 }
 
+/* ---- the end of a user ---- */
+
+static void done_and_close(void *arg, const struct answer *a)
+{
+    struct fixture *f = arg;
+
+    lane_close(f->client, &f->lane);
+    done(f, a);
+}
+
+static void a_lane_may_be_closed_in_its_callback(void **state)
+{
+    (void)state;
+    for (size_t e = 0; e < ARRAY_LEN(engines); e++) {
+        struct request r = { .bytes = GET_BYTES, .len = sizeof(GET_BYTES) - 1 };
+        auto_free char *url = NULL;
+        struct fixture f;
+
+        begin(&f, engines[e]);
+        start(&f);
+        url = xasprintf("http://127.0.0.1:%u", raw_server_port(f.server));
+        r.origin = client_origin(f.client, url, NULL);
+        client_send(f.client, &f.lane, &r, done_and_close, &f);
+        wait_for_answer(&f);
+        assert_int_equal(f.sample.fail, FAIL_NONE);
+        assert_int_equal(client_connections(f.client), 0);
+        end(&f);
+    }
+}
+
 /* ---- cutting ---- */
 
 static void cut_now(void *arg)
@@ -530,6 +560,7 @@ int main(void)
         cmocka_unit_test(a_unix_socket_is_a_target),
         cmocka_unit_test(the_request_arrives_as_written),
         cmocka_unit_test(a_proxy_sees_the_whole_url),
+        cmocka_unit_test(a_lane_may_be_closed_in_its_callback),
         cmocka_unit_test(a_cut_request_gets_its_callback),
         cmocka_unit_test(freeing_a_client_cuts_what_is_in_flight),
     };
