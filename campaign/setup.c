@@ -96,7 +96,8 @@ static int stand_before_target(struct campaign *c, struct err *err)
     auto_free char *upstream = upstream_of(c->load.target);
     struct proxy_plan row = { .name = c->plan->target_proxy,
                               .listen = "127.0.0.1:0",
-                              .upstream = upstream };
+                              .upstream = upstream,
+                              .protocol = PROXY_AUTO };
     char address[64];
 
     if (proxies_add(c->env.proxies, &row, err) < 0 ||
