@@ -11,30 +11,44 @@ struct splitter {
     struct words *ret;
 };
 
+/* Quotes around a word or a value are taken off; inside brackets, as in JSON, they are text. */
+static bool opens_quote(const struct splitter *s, const char *begin)
+{
+    return (*s->p == '\'' || *s->p == '"') && (s->p == begin || s->p[-1] == '=');
+}
+
 /* One word; NULL, or what is not closed. */
 static const char *take_word(struct splitter *s, bool *ret_quoted)
 {
-    char quote = '\0';
+    const char *begin = s->p;
+    char quote = '\0', inner = '\0';
     int depth = 0;
 
     *ret_quoted = false;
-    for (; *s->p && (quote || depth > 0 || !isspace((unsigned char)*s->p)); s->p++) {
+    for (; *s->p && (quote || inner || depth > 0 || !isspace((unsigned char)*s->p)); s->p++) {
         char c = *s->p;
 
         if (quote && c == quote) {
             quote = '\0';
-        } else if (quote && quote == '"' && c == '\\' && (s->p[1] == '"' || s->p[1] == '\\')) {
-            *s->out++ = *++s->p;
-        } else if (!quote && (c == '\'' || c == '"')) {
+            continue;
+        }
+        if (!quote && depth == 0 && opens_quote(s, begin)) {
             quote = c;
             *ret_quoted = true;
-        } else {
-            depth += !quote && c == '(' ? 1 : !quote && c == ')' ? -1 : 0;
-            *s->out++ = c;
+            continue;
         }
+        if (quote == '"' && c == '\\' && (s->p[1] == '"' || s->p[1] == '\\'))
+            c = *++s->p;
+        else if (!quote && inner)
+            inner = c == inner ? '\0' : inner;
+        else if (!quote && depth > 0 && c == '"')
+            inner = c;
+        else if (!quote)
+            depth += strchr("([{", c) ? 1 : strchr(")]}", c) ? -1 : 0;
+        *s->out++ = c;
     }
     *s->out++ = '\0';
-    return quote ? "quote" : depth > 0 ? "parenthesis" : NULL;
+    return quote || inner ? "quote" : depth > 0 ? "bracket" : NULL;
 }
 
 int words_split(const char *text, struct arena *arena, struct words *ret, struct err *err)

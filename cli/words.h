@@ -10,7 +10,7 @@
 #define WORDS_MAX 64
 
 struct words {
-    char *v[WORDS_MAX]; /* in the arena, without their quotes */
+    char *v[WORDS_MAX]; /* in the arena */
     bool quoted[WORDS_MAX];
     size_t n;
 };
