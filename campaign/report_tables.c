@@ -152,8 +152,14 @@ void html_errors(const struct result *r, struct buf *out)
         html_row_head(out, fail_class_name(fail));
         buf_adds(out, "<td class=\"help\">");
         text_html(out, fail_class_help(fail));
-        buf_addf(out, "%s</td>",
+        buf_adds(out,
                  fail_class_is_censored(fail) ? " (counts as “at least” in the percentiles)" : "");
+        if (r->examples[i]) {
+            buf_adds(out, "<div class=\"example\">first: ");
+            text_html(out, r->examples[i]);
+            buf_adds(out, "</div>");
+        }
+        buf_adds(out, "</td>");
         html_cell(out, (double)c->fails[i], fmt_count(c->fails[i], text));
         double share = share_of(c->fails[i], cell_requests(c));
         html_cell(out, share, fmt_share(share, text));

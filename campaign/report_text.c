@@ -44,8 +44,10 @@ static void put_wrapped(const struct text_report *t, unsigned indent, const char
     text_plain(&safe, sentence);
     for (const char *p = buf_str(&safe); *p;) {
         size_t bytes = strcspn(p, " ");
-        auto_free char *word = xstrndup(p, bytes);
-        size_t columns = text_width(word);
+        auto_free char *whole = xstrndup(p, bytes);
+        auto_buf struct buf word = BUF_INIT((size_t)64 << 10);
+        text_fit(&word, whole, room);
+        size_t columns = text_width(buf_str(&word));
         if (used && used + 1 + columns > room) {
             buf_addc(t->out, '\n');
             used = 0;
@@ -54,7 +56,7 @@ static void put_wrapped(const struct text_report *t, unsigned indent, const char
             buf_addc(t->out, ' ');
         else
             buf_addf(t->out, "%*s", (int)indent, "");
-        buf_adds(t->out, word);
+        buf_adds(t->out, buf_str(&word));
         used += columns + (used ? 1 : 0);
         p += bytes + strspn(p + bytes, " ");
     }
@@ -308,6 +310,13 @@ static void put_endpoints(const struct text_report *t)
         buf_addf(t->out, "  … and %zu more in the report\n", t->r->n_endpoints - n);
 }
 
+static void put_example(const struct text_report *t, const char *example)
+{
+    auto_free char *line = xasprintf("first: %s", example);
+
+    put_wrapped(t, 6, line);
+}
+
 static void put_errors(const struct text_report *t)
 {
     const struct cell *c = &t->r->total;
@@ -324,6 +333,8 @@ static void put_errors(const struct text_report *t)
         buf_addf(t->out, "  %s%-17s%s  %9s  %s%s%s\n", paint(t, YELLOW),
                  fail_class_name((enum fail_class)i), paint(t, PLAIN),
                  fmt_count(c->fails[i], count), paint(t, DIM), buf_str(&fit), paint(t, PLAIN));
+        if (t->r->examples[i])
+            put_example(t, t->r->examples[i]);
     }
 }
 

@@ -116,6 +116,8 @@ static void texts_done(struct result *r)
     for (size_t i = 0; i < r->n_notes; i++)
         free(r->notes[i]);
     free(r->notes);
+    for (size_t i = 0; i < FAIL_CLASS_MAX; i++)
+        free(r->examples[i]);
 }
 
 void result_free(struct result *r)

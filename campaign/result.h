@@ -123,7 +123,8 @@ struct result {
     unsigned threads;
     double cpu_share_max; /* of the busiest worker thread, worst second */
     uint64_t lag_p99_ns;
-    bool complete; /* false: rebuilt from rows after a crash */
+    bool complete;                  /* false: rebuilt from rows after a crash */
+    char *examples[FAIL_CLASS_MAX]; /* the first failure of its class in words; NULL: none */
     char **notes;
     size_t n_notes; /* limits raised, engine, warnings */
 };

@@ -41,6 +41,9 @@ void result_put_head(struct json *j, const struct result *r);
 /* The generator's own health, a part of the head that rows.ndjson repeats each second. */
 void health_put_json(struct json *j, const struct result *r);
 void health_from_json(const struct json *j, struct result *r);
+/* The first failure of each class in words, which rows.ndjson repeats, too. */
+void examples_put_json(struct json *j, const struct result *r);
+void examples_from_json(const struct json *j, struct result *r);
 int result_head_from_json(const struct json *j, struct result *r, struct err *err) MUST_CHECK;
 int phase_from_json(const struct json *j, struct result_phase *p, struct err *err) MUST_CHECK;
 int fault_from_json(const struct json *j, struct result_fault *f, struct err *err) MUST_CHECK;

@@ -112,6 +112,19 @@ void health_put_json(struct json *j, const struct result *r)
     json_put_u64(g, "iterations", r->iterations);
 }
 
+void examples_put_json(struct json *j, const struct result *r)
+{
+    struct json *all = NULL;
+
+    for (int i = FAIL_NONE + 1; i < FAIL_CLASS_MAX; i++) {
+        if (!r->examples[i])
+            continue;
+        if (!all)
+            all = json_put(j, "examples", json_object());
+        json_put_text(all, fail_class_name((enum fail_class)i), r->examples[i]);
+    }
+}
+
 void result_put_head(struct json *j, const struct result *r)
 {
     char started[CLOCK_ISO_LEN];
@@ -133,6 +146,7 @@ void result_put_head(struct json *j, const struct result *r)
     json_put_str(j, "judged_by", r->judged_by);
     json_put_bool(j, "open_load", r->open_load);
     health_put_json(j, r);
+    examples_put_json(j, r);
     struct json *notes = json_put(j, "notes", json_array());
     for (size_t i = 0; i < r->n_notes; i++)
         json_put_text(notes, NULL, r->notes[i]);

@@ -89,6 +89,19 @@ void health_from_json(const struct json *j, struct result *r)
     r->iterations = json_u64(g, "iterations", 0);
 }
 
+void examples_from_json(const struct json *j, struct result *r)
+{
+    const struct json *all = json_get(j, "examples");
+
+    for (int i = FAIL_NONE + 1; i < FAIL_CLASS_MAX; i++) {
+        char *example = text(all, fail_class_name((enum fail_class)i));
+        if (!example)
+            continue;
+        free(r->examples[i]);
+        r->examples[i] = example;
+    }
+}
+
 int result_head_from_json(const struct json *j, struct result *r, struct err *err)
 {
     const char *verdict = json_str(j, "verdict", "");
@@ -113,6 +126,7 @@ int result_head_from_json(const struct json *j, struct result *r, struct err *er
     r->seed_text = text(j, "seed_text");
     r->plan_text = text(j, "plan");
     health_from_json(j, r);
+    examples_from_json(j, r);
     return notes_from_json(j, r, err);
 }
 

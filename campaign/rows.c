@@ -129,6 +129,7 @@ static void rows_second(void *arg, const struct result *r, const struct result_r
     json_put_u64(j, "dropped", second->dropped);
     json_put_ms(j, "duration_ms", r->duration_ns);
     health_put_json(j, r);
+    examples_put_json(j, r);
     put_line(w, j);
     flush_lines(w);
 }

@@ -235,6 +235,7 @@ static int on_second(struct reader *rd, const struct json *j, struct err *err)
     hist_done(&second.failed);
     pending_clear(rd);
     health_from_json(j, r);
+    examples_from_json(j, r);
     r->duration_ns = MAX(json_ms(j, "duration_ms", 0), second.t_ns);
     return 0;
 }

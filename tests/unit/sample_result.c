@@ -265,6 +265,8 @@ static void add_head(struct result *r)
     r->cpu_share_max = 0.37;
     r->lag_p99_ns = 90000;
     r->complete = true;
+    r->examples[FAIL_REFUSED] = xstrdup("GET /: connect 127.0.0.1:5001: Connection refused");
+    r->examples[FAIL_EXPECTATION] = xstrdup("POST /items: the body is '" HOSTILE_NAME "'");
     r->n_notes = 2;
     r->notes = xcalloc(r->n_notes, sizeof(*r->notes));
     r->notes[0] = xstrdup("open files: raised from 1024 to 4096");

@@ -74,6 +74,7 @@ static void the_summary_says_what_counts(void **state)
         "POST /items",
         "refused",
         "nothing listens there",
+        "first: GET /: connect 127.0.0.1:5001: Connection refused",
         "open files: raised",
     };
     struct buf out = BUF_INIT(0);
@@ -133,6 +134,7 @@ static void the_page_has_all_its_parts(void **state)
         "did not happen",
         "± 100 ms",
         "the target refused the connection",
+        "first: GET /: connect 127.0.0.1:5001",
         "The run is judged by its <b>response time</b>",
         "--seed 17446744073709551615",
         "# &lt;/script&gt; in a comment",
