@@ -436,8 +436,8 @@
   byId('log').addEventListener('change', function () { isLog = this.checked; charts.forEach(function (c) { if (c.id === 'times') c.g.updateOptions({ logscale: isLog }); }); });
   if (window.matchMedia) matchMedia('(prefers-color-scheme: dark)').addEventListener('change', function () { if (!root.dataset.theme) drawAll(); });
   var before = null;
-  window.addEventListener('beforeprint', function () { before = root.dataset.theme || ''; setTheme('light'); });
-  window.addEventListener('afterprint', function () { if (before) root.dataset.theme = before; else delete root.dataset.theme; drawAll(); });
+  window.addEventListener('beforeprint', function () { before = root.dataset.theme || ''; document.body.style.width = '700px'; setTheme('light'); }); /* charts are drawn in pixels: as wide as a page */
+  window.addEventListener('afterprint', function () { document.body.style.width = ''; if (before) root.dataset.theme = before; else delete root.dataset.theme; drawAll(); });
   window.addEventListener('resize', function () { requestAnimationFrame(function () { lanes(); heat.draw(); }); });
   if (!data.t.length) {
     byId('charts').hidden = true;
