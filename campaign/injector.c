@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "campaign/state.h"
 
-#define LEAD_NS (500 * NS_PER_MS) /* prepare and journal before the planned instant */
+#define LEAD_NS (250 * NS_PER_MS) /* prepare and journal before the planned instant */
 #define FAULT_STREAM UINT64_C(0x7500000000)
 #define EVENTS_MAX 65536
 
@@ -137,12 +137,13 @@ static bool is_running(const struct slot *s)
     return s->launched && !s->joined;
 }
 
+/* An activation waits for the one before it of the same fault; a serial fault waits for all. */
 static bool must_wait(const struct campaign *c, const struct slot *s)
 {
-    if (!c->plan->faults[s->act.fault].serial)
-        return false;
+    bool serial = c->plan->faults[s->act.fault].serial;
+
     for (size_t i = 0; i < c->n_slots; i++)
-        if (is_running(&c->slots[i]))
+        if (is_running(&c->slots[i]) && (serial || c->slots[i].act.fault == s->act.fault))
             return true;
     return false;
 }

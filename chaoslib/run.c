@@ -15,6 +15,7 @@
 /* How long past its planned end a fault may last before the guardian takes it for forgotten. */
 #define TTL_MARGIN_NS (30 * NS_PER_SEC)
 #define GONE_LOOK_NS (50 * NS_PER_MS)
+#define RETRY_NS (10 * NS_PER_MS)
 
 struct execution {
     struct fault_run *r;
@@ -176,12 +177,33 @@ static int wait_for_plan(struct execution *x, struct err *err)
     return check_guard(x, err);
 }
 
+/* A target that is not there yet may come until the planned instant: another fault may just be
+ * starting it again. */
+static int prepare_in_time(struct execution *x, struct err *err)
+{
+    struct fault_run *r = x->r;
+    int rc;
+
+    if (!r->kind->prepare)
+        return 0;
+    while ((rc = r->kind->prepare(r, err)) < 0) {
+        uint64_t now = clock_now_ns();
+        if (err->kind != ERR_TARGET || now >= r->times.planned ||
+            latch_wait_until(r->abort, MIN(now + RETRY_NS, r->times.planned)))
+            return rc;
+        if (r->kind->release)
+            r->kind->release(r);
+    }
+    err_clear(err);
+    return 0;
+}
+
 static int get_ready(struct execution *x, struct err *err)
 {
     struct fault_run *r = x->r;
 
     enter(x, FAULT_PREPARE);
-    if (r->kind->prepare && r->kind->prepare(r, err) < 0)
+    if (prepare_in_time(x, err) < 0)
         return -1;
     if (r->env->dry_run)
         return 0;
