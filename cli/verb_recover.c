@@ -41,7 +41,7 @@ static int recover(const struct verb *v, const struct verb_args *args)
     }
     if (rc == RECOVER_CLEAN && !quiet)
         printf("nothing to take back\n");
-    return rc == RECOVER_STUCK ? EXIT_COULD_NOT_RUN : EXIT_PASS;
+    return (int)rc; /* 0, 1 or 2: an answer for scripts, documented below */
 }
 
 static const struct opt recover_options[] = {
@@ -60,7 +60,9 @@ const struct verb verb_recover = {
         "Without a "
         "journal, all journals of dead runs are looked through, in $CHAOS_LOAD_STATE, else "
         "$XDG_STATE_HOME/chaos-load, else ~/.local/state/chaos-load. Runs that still live are left "
-        "alone. Exit code 0 when nothing is left to undo, 3 when something could not be undone.",
+        "alone. Exit code 0 when nothing was to undo, 1 when something was undone, 2 when "
+        "something "
+        "could not be; 3 when the state directory cannot be read.",
     .examples = "chaos-load recover",
     .opts = recover_options,
     .run = recover,
