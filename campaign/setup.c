@@ -163,10 +163,10 @@ void setup_undo(struct campaign *c)
 {
     runner_free(c->runner);
     proxies_free(c->env.proxies);
-    if (c->env.guardian)
-        guardian_stop(c->env.guardian);
     if (c->env.journal)
         journal_close(c->env.journal);
+    if (c->env.guardian)
+        guardian_stop(c->env.guardian);
     if (c->env.processes) {
         processes_stop(c->env.processes);
         processes_free(c->env.processes);
