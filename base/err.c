@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static int fill(struct err *err, enum err_kind kind, int code, const char *fmt, va_list ap)
+static PRINTF_LIKE(4, 0) int fill(struct err *err, enum err_kind kind, int code, const char *fmt,
+                                  va_list ap)
 {
     int known = code ? abs(code) : EIO;
 
