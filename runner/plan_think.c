@@ -50,21 +50,23 @@ static bool split_args(const char *s, size_t len, struct think_args *ret)
 
     *ret = (struct think_args){ 0 };
     while (s < end || ret->n > 0) {
-        const char *comma = memchr(s, ',', (size_t)(end - s));
-        const char *stop = comma ? comma : end;
-        const char *last = stop;
+        const char *stop = s;
 
+        while (stop < end && *stop != ',')
+            stop++;
+        bool more = stop < end;
         while (s < stop && *s == ' ')
             s++;
+        const char *last = stop;
         while (last > s && last[-1] == ' ')
             last--;
         if (ret->n == 2 || last == s || last - s >= THINK_ARG_MAX)
             return false;
         memcpy(ret->v[ret->n], s, (size_t)(last - s));
         ret->n++;
-        if (!comma)
+        if (!more)
             break;
-        s = comma + 1;
+        s = stop + 1;
     }
     return true;
 }
