@@ -15,8 +15,6 @@
 #define IP_BIND_ADDRESS_NO_PORT 24
 #endif
 
-static void try_address(struct conn *c, uint64_t now_ns);
-
 static enum fail_class class_of_connect_errno(int code)
 {
     static const struct {
@@ -58,17 +56,18 @@ static const char *remedy_of_errno(int code)
     }
 }
 
-static void connect_failed(struct conn *c, int code, uint64_t now_ns)
+/* Another address of the name may do better. */
+static bool wants_next_address(const struct conn *c, int code)
 {
     enum fail_class fail = class_of_connect_errno(code);
 
-    if ((fail == FAIL_REFUSED || fail == FAIL_UNREACHABLE) && c->addresses &&
-        c->next_address < c->addresses->n) {
-        conn_abandon(c);
-        try_address(c, now_ns);
-        return;
-    }
-    conn_fail_errno(c, fail, code, remedy_of_errno(code));
+    return (fail == FAIL_REFUSED || fail == FAIL_UNREACHABLE) && c->addresses &&
+           c->next_address < c->addresses->n;
+}
+
+static void connect_failed(struct conn *c, int code)
+{
+    conn_fail_errno(c, class_of_connect_errno(code), code, remedy_of_errno(code));
 }
 
 /* ---- TLS ---- */
@@ -110,28 +109,6 @@ static void connected(struct conn *c, uint64_t now_ns)
     }
     conn_stage(c, CONN_SHAKING, now_ns);
     shake_hands(c);
-}
-
-static void connect_continues(struct conn *c)
-{
-    int code = 0;
-    socklen_t len = sizeof(code);
-    uint64_t now = loop_now_ns(c->env->loop);
-
-    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &code, &len) < 0)
-        code = errno;
-    if (code)
-        connect_failed(c, code, now);
-    else
-        connected(c, now);
-}
-
-void conn_open_step(struct conn *c)
-{
-    if (c->state == CONN_SHAKING)
-        shake_hands(c);
-    else
-        connect_continues(c);
 }
 
 /* ---- sockets ---- */
@@ -177,24 +154,58 @@ static int begin_connect(struct conn *c, const struct sockaddr *to, socklen_t le
     return connect(c->fd, to, len) < 0 ? errno : 0;
 }
 
-static void connect_to(struct conn *c, const struct sockaddr *to, socklen_t len, uint64_t now_ns)
+static int connect_next(struct conn *c)
 {
-    int code = begin_connect(c, to, len);
+    const struct endpoint *ep = c->endpoint;
 
+    if (!ep->name)
+        return begin_connect(c, (const struct sockaddr *)&ep->path, sizeof(ep->path));
+    const union address *a = &c->addresses->v[c->next_address++];
+    return begin_connect(c, &a->any, address_len(a));
+}
+
+static void try_addresses(struct conn *c)
+{
+    int code = connect_next(c);
+
+    while (code && code != EINPROGRESS && wants_next_address(c, code)) {
+        conn_abandon(c);
+        code = connect_next(c);
+    }
     if (code == 0)
         connected(c, clock_now_ns());
     else if (code == EINPROGRESS)
         conn_watch(c, LOOP_WRITE);
     else
-        connect_failed(c, code, now_ns);
+        connect_failed(c, code);
 }
 
-static void try_address(struct conn *c, uint64_t now_ns)
+static void connect_continues(struct conn *c)
 {
-    const union address *a = &c->addresses->v[c->next_address++];
+    int code = 0;
+    socklen_t len = sizeof(code);
 
-    connect_to(c, &a->any, address_len(a), now_ns);
+    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &code, &len) < 0)
+        code = errno;
+    if (code == 0) {
+        connected(c, loop_now_ns(c->env->loop));
+    } else if (wants_next_address(c, code)) {
+        conn_abandon(c);
+        try_addresses(c);
+    } else {
+        connect_failed(c, code);
+    }
 }
+
+void conn_open_step(struct conn *c)
+{
+    if (c->state == CONN_SHAKING)
+        shake_hands(c);
+    else
+        connect_continues(c);
+}
+
+/* ---- names ---- */
 
 static void on_addresses(void *arg, struct addresses *a, const char *why)
 {
@@ -209,16 +220,16 @@ static void on_addresses(void *arg, struct addresses *a, const char *why)
     c->addresses = a;
     c->stage_began_ns = now;
     c->state = CONN_CONNECTING;
-    try_address(c, now);
+    try_addresses(c);
 }
 
-static void look_up(struct conn *c, uint64_t now_ns)
+static void look_up(struct conn *c)
 {
     c->addresses = name_lookup(c->endpoint->name, &c->lookup, on_addresses, c);
     if (!c->addresses)
         return;
     c->state = CONN_CONNECTING;
-    try_address(c, now_ns);
+    try_addresses(c);
 }
 
 void conn_open(struct conn *c, struct endpoint *ep, uint64_t now_ns, uint64_t deadline_ns)
@@ -234,8 +245,8 @@ void conn_open(struct conn *c, struct endpoint *ep, uint64_t now_ns, uint64_t de
     conn_stage(c, ep->name ? CONN_RESOLVING : CONN_CONNECTING, now_ns);
     c->is_calling = true;
     if (ep->name)
-        look_up(c, now_ns);
+        look_up(c);
     else
-        connect_to(c, (const struct sockaddr *)&ep->path, sizeof(ep->path), now_ns);
+        try_addresses(c);
     c->is_calling = false;
 }

@@ -234,7 +234,8 @@ static bool passes_body_max(struct http1 *h, uint64_t more)
 
 static bool has_no_body(const struct http1 *h)
 {
-    return h->is_head_request || h->status == 204 || h->status == 304;
+    return h->is_head_request || h->status == 204 || h->status == 304 ||
+           (h->has_length && h->left == 0);
 }
 
 static void begin_body(struct http1 *h)
@@ -249,8 +250,6 @@ static void begin_body(struct http1 *h)
     } else if (!h->has_length) {
         h->phase = BODY_TO_EOF;
         h->wants_close = true;
-    } else if (h->left == 0) {
-        complete(h);
     } else if (!passes_body_max(h, h->left)) {
         h->phase = BODY;
     }
@@ -406,18 +405,17 @@ static void chunk_digit(struct http1 *h, int value)
 static void chunk_char(struct http1 *h, char c)
 {
     int value = h->chunk_part <= SIZE_MORE ? hex_value(c) : -1;
+    bool has_size = h->chunk_part != SIZE_FIRST && h->chunk_part != SIZE_CR;
 
     if (c == '\n')
         chunk_line_ends(h);
     else if (value >= 0)
         chunk_digit(h, value);
-    else if (h->chunk_part == SIZE_FIRST || h->chunk_part == SIZE_CR)
-        malformed(h, "a chunk's size in the answer is not a hexadecimal number");
-    else if (c == '\r')
+    else if (has_size && c == '\r')
         h->chunk_part = SIZE_CR;
-    else if (h->chunk_part == SIZE_EXTENSION || c == ';')
+    else if (has_size && (h->chunk_part == SIZE_EXTENSION || c == ';'))
         h->chunk_part = SIZE_EXTENSION;
-    else if (is_blank(c))
+    else if (has_size && is_blank(c))
         h->chunk_part = SIZE_BLANK;
     else
         malformed(h, "a chunk's size in the answer is not a hexadecimal number");
