@@ -237,6 +237,9 @@ def measure(title, clients, url, n, options):
     ours = rates[clients[0].name]
     print(f"  {'':22} {'requests per CPU s':>18}  {'spread':>15}  ours / this")
     for name, values in rates.items():
+        if min(values) <= 0:
+            print(f"  {name:22} no answers")
+            continue
         ratio = statistics.median(a / b for a, b in zip(ours, values))
         print(f"  {name:22} {statistics.median(values):18,.0f}  {min(values):7,.0f}-{max(values):7,.0f}  {ratio:.3f}")
     return statistics.median(ours)
