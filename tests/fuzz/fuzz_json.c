@@ -26,6 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     auto_free char *twice = json_print(second, false);
     require(!strcmp(once, twice));
     auto_free char *pretty = json_print(first, true);
+    require(strlen(pretty) >= strlen(once));
     for (const struct json *j = json_first(first); j; j = json_next(j))
         require(json_len(j) < size);
     return 0;

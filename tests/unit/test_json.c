@@ -26,8 +26,8 @@ static void what_is_put_is_printed(void **state)
     json_put_str(j, "s", "a\"b\n");
     json_put_str(j, "none", NULL);
     json_put_num(j, "n", 1.5);
-    json_put_num(j, "nan", NAN);
-    json_put_num(j, "inf", INFINITY);
+    json_put_num(j, "nan", (double)NAN);
+    json_put_num(j, "inf", (double)INFINITY);
     json_put_u64(j, "big", UINT64_C(1) << 53);
     json_put_bool(j, "t", true);
     json_put_null(j, "z");
