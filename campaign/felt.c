@@ -116,84 +116,6 @@ static bool window_is_bad(const struct baseline *b, const struct window *w)
     return (double)w->ok < 0.5 * w->expected - 2 * sqrt(w->expected);
 }
 
-static void finish(struct campaign *c, size_t slot)
-{
-    struct felt *f = &c->felt[slot];
-
-    f->active = false;
-    f->done = true;
-    tell_fault(c, c->slots[slot].result_index);
-}
-
-static void end_window(struct campaign *c, size_t slot, uint64_t t_ns)
-{
-    struct felt *f = &c->felt[slot];
-    uint64_t may_end = f->reverted_ns == T_NONE ? T_NONE : f->reverted_ns + f->hold_ns;
-
-    if (window_is_bad(&c->baseline, &f->now)) {
-        f->first_bad_ns = MIN(f->first_bad_ns, f->now.start_ns);
-        f->well_since_ns = T_NONE;
-    } else if (f->well_since_ns == T_NONE) {
-        f->well_since_ns = f->now.start_ns;
-        f->lost_at_well = f->lost - f->now.fail;
-        f->slow_at_well = f->slow - f->now.slow;
-        f->good_at_well = f->good - (f->now.ok - f->now.slow);
-        f->expected_at_well = f->expected - f->now.expected;
-    }
-    f->now = (struct window){ .start_ns = t_ns };
-    if (f->well_since_ns != T_NONE && t_ns >= f->well_since_ns + f->hold_ns && t_ns >= may_end)
-        finish(c, slot);
-}
-
-static struct window tick_counts(const struct stats *delta, uint64_t slow_ns)
-{
-    struct window w = { 0 };
-
-    for (uint32_t p = delta->first_phase; p < delta->end_phase; p++) {
-        for (uint32_t t = 0; t < delta->n_tasks; t++) {
-            const struct cell *cell = stats_peek(delta, p, t);
-            if (!cell)
-                continue;
-            uint64_t below = hist_count_below(&cell->response, slow_ns);
-            uint64_t above = cell->response.count - MIN(below, cell->response.count);
-            uint64_t censored = cell->response.count - MIN(cell->n_ok, cell->response.count);
-            w.ok += cell->n_ok;
-            w.fail += cell->n_fail;
-            w.slow += above > censored ? MIN(above - censored, cell->n_ok) : 0;
-        }
-    }
-    return w;
-}
-
-void felt_tick(struct campaign *c, uint64_t t_ns, const struct stats *delta)
-{
-    struct baseline *b = &c->baseline;
-    struct window tick = tick_counts(delta, b->known ? b->slow_ns : UINT64_MAX);
-    double units = units_at(c, t_ns) * ns_to_sec(TICK_NS);
-
-    if (!b->known && phases_current(c)->kind == PHASE_BASELINE) {
-        b->ok += tick.ok;
-        b->fail += tick.fail;
-        b->unit_seconds += units;
-    }
-    for (size_t i = 0; i < c->n_slots; i++) {
-        struct felt *f = &c->felt[i];
-        if (!f->active)
-            continue;
-        double expected = b->ok_per_unit_second * units;
-        f->now.ok += tick.ok;
-        f->now.fail += tick.fail;
-        f->now.slow += tick.slow;
-        f->now.expected += expected;
-        f->lost += tick.fail;
-        f->slow += tick.slow;
-        f->good += tick.ok - tick.slow;
-        f->expected += expected;
-        if (t_ns >= f->now.start_ns + f->window_ns)
-            end_window(c, i, t_ns);
-    }
-}
-
 /* The first failure by its schedule, which is exact, where the inject phase saw one. */
 static uint64_t first_bad(const struct campaign *c, size_t slot)
 {
@@ -202,7 +124,7 @@ static uint64_t first_bad(const struct campaign *c, size_t slot)
 
     for (size_t i = 0; i < c->result->n_phases; i++) {
         const struct result_phase *p = &c->result->phases[i];
-        uint64_t t = since_start(c, p->cell.first_fail_ns);
+        uint64_t t = p->cell.first_fail_ns;
         if (p->fault != (int)c->slots[slot].result_index || !p->cell.first_fail_ns ||
             best == T_NONE)
             continue;
@@ -259,6 +181,86 @@ static void conclude(struct campaign *c, size_t slot, uint64_t t_ns)
     out->good_share = expected > 0 ? MIN(good / expected, 1.0) : 1.0;
     worst_second(c->result, out, f->effective_ns,
                  back == T_NONE ? t_ns : MAX(back, f->effective_ns + 1));
+}
+
+/* Users are well again: said at once, and once more at the end, when all rows are there. */
+static void finish(struct campaign *c, size_t slot, uint64_t t_ns)
+{
+    struct felt *f = &c->felt[slot];
+
+    f->active = false;
+    f->done = true;
+    conclude(c, slot, t_ns);
+    tell_fault(c, c->slots[slot].result_index);
+}
+
+static void end_window(struct campaign *c, size_t slot, uint64_t t_ns)
+{
+    struct felt *f = &c->felt[slot];
+    uint64_t may_end = f->reverted_ns == T_NONE ? T_NONE : f->reverted_ns + f->hold_ns;
+
+    if (window_is_bad(&c->baseline, &f->now)) {
+        f->first_bad_ns = MIN(f->first_bad_ns, f->now.start_ns);
+        f->well_since_ns = T_NONE;
+    } else if (f->well_since_ns == T_NONE) {
+        f->well_since_ns = f->now.start_ns;
+        f->lost_at_well = f->lost - f->now.fail;
+        f->slow_at_well = f->slow - f->now.slow;
+        f->good_at_well = f->good - (f->now.ok - f->now.slow);
+        f->expected_at_well = f->expected - f->now.expected;
+    }
+    f->now = (struct window){ .start_ns = t_ns };
+    if (f->well_since_ns != T_NONE && t_ns >= f->well_since_ns + f->hold_ns && t_ns >= may_end)
+        finish(c, slot, t_ns);
+}
+
+static struct window tick_counts(const struct stats *delta, uint64_t slow_ns)
+{
+    struct window w = { 0 };
+
+    for (uint32_t p = delta->first_phase; p < delta->end_phase; p++) {
+        for (uint32_t t = 0; t < delta->n_tasks; t++) {
+            const struct cell *cell = stats_peek(delta, p, t);
+            if (!cell)
+                continue;
+            uint64_t below = hist_count_below(&cell->response, slow_ns);
+            uint64_t above = cell->response.count - MIN(below, cell->response.count);
+            uint64_t censored = cell->response.count - MIN(cell->n_ok, cell->response.count);
+            w.ok += cell->n_ok;
+            w.fail += cell->n_fail;
+            w.slow += above > censored ? MIN(above - censored, cell->n_ok) : 0;
+        }
+    }
+    return w;
+}
+
+void felt_tick(struct campaign *c, uint64_t t_ns, const struct stats *delta)
+{
+    struct baseline *b = &c->baseline;
+    struct window tick = tick_counts(delta, b->known ? b->slow_ns : UINT64_MAX);
+    double units = units_at(c, t_ns) * ns_to_sec(TICK_NS);
+
+    if (!b->known && phases_current(c)->kind == PHASE_BASELINE) {
+        b->ok += tick.ok;
+        b->fail += tick.fail;
+        b->unit_seconds += units;
+    }
+    for (size_t i = 0; i < c->n_slots; i++) {
+        struct felt *f = &c->felt[i];
+        if (!f->active)
+            continue;
+        double expected = b->ok_per_unit_second * units;
+        f->now.ok += tick.ok;
+        f->now.fail += tick.fail;
+        f->now.slow += tick.slow;
+        f->now.expected += expected;
+        f->lost += tick.fail;
+        f->slow += tick.slow;
+        f->good += tick.ok - tick.slow;
+        f->expected += expected;
+        if (t_ns >= f->now.start_ns + f->window_ns)
+            end_window(c, i, t_ns);
+    }
 }
 
 void felt_end(struct campaign *c, uint64_t t_ns)

@@ -51,18 +51,32 @@ static void add_to_result(struct campaign *c, uint32_t phase, uint32_t task,
     cell_merge(c->second_cell, cell);
 }
 
+/* The workers know the clock, the result counts from its own beginning (0 means "none"). */
+static void count_from_start(const struct campaign *c, struct cell *cell)
+{
+    if (!cell->first_fail_ns)
+        return;
+    cell->first_fail_ns = MAX(since_start(c, cell->first_fail_ns), 1);
+    cell->last_fail_ns = MAX(since_start(c, cell->last_fail_ns), 1);
+}
+
 static void roll_up(struct campaign *c)
 {
-    const struct stats *s = c->second;
+    struct stats *s = c->second;
 
     cell_clear(c->second_cell);
     for (uint32_t p = s->first_phase; p < s->end_phase; p++) {
         for (uint32_t t = 0; t < s->n_tasks; t++) {
-            const struct cell *cell = stats_peek(s, p, t);
-            if (cell)
-                add_to_result(c, p, t, cell);
+            if (!stats_peek(s, p, t))
+                continue;
+            struct cell *cell = stats_cell(s, p, t);
+            count_from_start(c, cell);
+            add_to_result(c, p, t, cell);
         }
     }
+    for (size_t i = 0; i < FAIL_CLASS_MAX; i++)
+        if (s->example[i] && !c->result->examples[i])
+            c->result->examples[i] = xstrdup(s->example[i]);
 }
 
 static void row_join(struct result_row *into, struct result_row *from)
@@ -124,7 +138,6 @@ static void end_second(struct campaign *c, uint64_t t_ns)
                                  .phase = (int)c->result->n_phases - 1,
                                  .users = c->status.users,
                                  .in_flight = c->status.in_flight };
-
     size_t n;
 
     roll_up(c);

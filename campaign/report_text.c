@@ -236,7 +236,10 @@ static void put_faults(const struct text_report *t)
         text_table_add(&table, fmt_instant(f->effective_ns, text), NULL);
         add_time(&table, is_in && f->effective_ns >= f->planned_ns ? f->effective_ns - f->planned_ns
                                                                    : T_NONE);
-        text_table_add(&table, f->one_shot ? "one shot" : fmt_instant(f->reverted_ns, text), NULL);
+        text_table_add(&table,
+                       f->one_shot && f->reverted_ns == T_NONE ? "one shot"
+                                                               : fmt_instant(f->reverted_ns, text),
+                       NULL);
         text_table_add(&table,
                        fmt_found(f->felt ? f->time_to_impact_ns : T_NONE, f->resolution_ns, text),
                        NULL);

@@ -371,7 +371,7 @@ static void term_fault(void *arg, const struct result *r, size_t fault)
             xasprintf("⚡ %s: in effect on %s", buf_str(&name), text_or_empty(f->target));
         event(t, f->effective_ns, YELLOW, line);
     }
-    if (is_news(t, fault, TOLD_REVERTED, f->reverted_ns != T_NONE && !f->one_shot)) {
+    if (is_news(t, fault, TOLD_REVERTED, f->reverted_ns != T_NONE)) {
         auto_free char *line = xasprintf("↺ %s: reverted", buf_str(&name));
         event(t, f->reverted_ns, CYAN, line);
     }
