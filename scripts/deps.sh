@@ -8,7 +8,7 @@ set -euo pipefail
 declare -A packages=(
     [build]="gcc libc6-dev cmake ninja-build pkg-config ccache libevent-dev libssl-dev libcurl4-openssl-dev
         libyaml-dev libcjson-dev zlib1g-dev libjs-dygraphs"
-    [test]="libcmocka-dev python3 openssl curl procps"
+    [test]="libcmocka-dev python3 python3-jsonschema openssl curl procps groff-base zsh fish"
     [lint]="clang clang-format clang-tidy universal-ctags pmccabe shellcheck codespell git binutils python3"
     [fuzz]="clang llvm"
     [bench]="nginx-light wrk nghttp2-client python3"
