@@ -79,10 +79,25 @@ static void md_rows_end(struct buf *out)
 
 /* ---- roff ---- */
 
+/* A character beyond ASCII by its number; our own texts are valid UTF-8. Returns its last byte. */
+static const char *man_character(struct buf *out, const char *s)
+{
+    unsigned char lead = (unsigned char)*s;
+    unsigned more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
+    unsigned code = lead & (0x3fu >> more);
+
+    for (; more > 0 && s[1]; more--)
+        code = code << 6 | ((unsigned char)*++s & 0x3fu);
+    buf_addf(out, "\\[u%04X]", code);
+    return s;
+}
+
 static void man_escaped(struct buf *out, const char *s)
 {
     for (; *s; s++)
-        if (*s == '\\')
+        if ((unsigned char)*s >= 0x80)
+            s = man_character(out, s);
+        else if (*s == '\\')
             buf_adds(out, "\\e");
         else if (*s == '-')
             buf_adds(out, "\\-");

@@ -72,7 +72,9 @@ static int run_verb(const struct verb *v, int argc, char **argv)
 /* A report that did not reach its reader is a failure, not a success. */
 static int close_stdout(int rc)
 {
-    if (fflush(stdout) == 0 || rc != EXIT_PASS)
+    bool written = fflush(stdout) == 0 && !ferror(stdout);
+
+    if (written || rc != EXIT_PASS)
         return rc;
     fprintf(stderr, "chaos-load: standard output could not be written\n");
     return EXIT_COULD_NOT_RUN;

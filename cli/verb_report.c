@@ -238,7 +238,7 @@ static const struct opt opts[] = {
 const struct verb verb_report = {
     .name = "report",
     .summary = "make all reports again, also of a run that was killed",
-    .usage = "chaos-load report [OPTIONS] result.json|rows.ndjson|DIR",
+    .usage = "report [OPTIONS] result.json|rows.ndjson|DIR",
     .description =
         "Reads a result.json, or the rows.ndjson of a run, and writes what the options ask for and "
         "a summary to standard output. A folder without such an option is rebuilt in place, from "
