@@ -157,28 +157,38 @@ static void worst_second(struct result *r, struct result_fault *out, uint64_t fr
     }
 }
 
+static uint64_t from_to(uint64_t from_ns, uint64_t to_ns)
+{
+    return to_ns > from_ns ? to_ns - from_ns : 0;
+}
+
+/* What was lost until users were well; or until now, when they are not. */
+static void count_losses(const struct felt *f, bool well, struct result_fault *out)
+{
+    double expected = well ? f->expected_at_well : f->expected;
+    uint64_t good = well ? f->good_at_well : f->good;
+
+    out->requests_lost = well ? f->lost_at_well : f->lost;
+    out->requests_slow = well ? f->slow_at_well : f->slow;
+    out->good_share = expected > 0 ? MIN((double)good / expected, 1.0) : 1.0;
+}
+
 static void conclude(struct campaign *c, size_t slot, uint64_t t_ns)
 {
     const struct felt *f = &c->felt[slot];
     struct result_fault *out = &c->result->faults[c->slots[slot].result_index];
     bool well = f->well_since_ns != T_NONE && (f->done || t_ns >= f->well_since_ns + f->hold_ns);
     uint64_t bad = first_bad(c, slot);
-    uint64_t back = well ? f->well_since_ns : T_NONE;
+    uint64_t back = bad == T_NONE ? f->effective_ns : well ? f->well_since_ns : T_NONE;
 
     out->felt = bad != T_NONE;
-    out->time_to_impact_ns = bad == T_NONE ? T_NONE : bad - MIN(bad, f->effective_ns);
-    if (!out->felt)
-        back = f->effective_ns;
-    out->time_to_recover_ns = back == T_NONE ? T_NONE : back - MIN(back, f->effective_ns);
+    out->time_to_impact_ns = out->felt ? from_to(f->effective_ns, bad) : T_NONE;
+    out->time_to_recover_ns = back == T_NONE ? T_NONE : from_to(f->effective_ns, back);
     out->time_to_recover_after_removal_ns = T_NONE;
     if (back != T_NONE && f->reverted_ns != T_NONE)
-        out->time_to_recover_after_removal_ns = back > f->reverted_ns ? back - f->reverted_ns : 0;
+        out->time_to_recover_after_removal_ns = from_to(f->reverted_ns, back);
     out->recover_hold_ns = f->hold_ns;
-    out->requests_lost = well ? f->lost_at_well : f->lost;
-    out->requests_slow = well ? f->slow_at_well : f->slow;
-    double expected = well ? f->expected_at_well : f->expected;
-    double good = (double)(well ? f->good_at_well : f->good);
-    out->good_share = expected > 0 ? MIN(good / expected, 1.0) : 1.0;
+    count_losses(f, well, out);
     worst_second(c->result, out, f->effective_ns,
                  back == T_NONE ? t_ns : MAX(back, f->effective_ns + 1));
 }
