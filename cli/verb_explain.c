@@ -123,7 +123,7 @@ static double users_rate(double users, const struct load_plan *load)
         double own = weights > 0 ? users * c->weight / weights : users;
 
         if (own > 0 && mean <= 0)
-            return INFINITY;
+            return (double)INFINITY;
         rate += own > 0 ? own / mean * requests_per_iteration(c) : 0;
     }
     return rate;
