@@ -1,5 +1,6 @@
 /* TLS for clients (OpenSSL), over sockets that the caller owns and watches. Nothing here blocks or
- * allocates per read or write. One thread per context. */
+ * allocates per read or write while connections are few. One thread per context. SIGPIPE must be
+ * ignored by the program. */
 #ifndef EDGE_TLS_H
 #define EDGE_TLS_H
 
@@ -37,7 +38,7 @@ struct tls_peer {
 };
 /* NULL when out of memory. */
 struct tls *tls_new(struct tls_ctx *c, int fd, const struct tls_peer *peer);
-void tls_free(struct tls *t); /* does not close fd */
+void tls_free(struct tls_ctx *c, struct tls *t); /* does not close fd */
 
 /* What a step needs before it can go on. */
 enum tls_want { TLS_DONE, TLS_WANT_READ, TLS_WANT_WRITE, TLS_FAILED };

@@ -17,7 +17,7 @@ static void on_timer(struct timer *t);
 void conn_abandon(struct conn *c)
 {
     loop_io_free(TAKE(c->io));
-    tls_free(TAKE(c->tls));
+    tls_free(c->env->tls, TAKE(c->tls));
     if (c->fd >= 0) {
         close(c->fd);
         c->env->n_open--;
