@@ -3,6 +3,7 @@
  *     ours_client URL CONNECTIONS SECONDS
  *
  * prints requests, seconds, user and system CPU seconds as one line of numbers. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -109,6 +110,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: ours_client URL CONNECTIONS SECONDS %s\n", err.msg);
         return 2;
     }
+    signal(SIGPIPE, SIG_IGN);
     b.stats = stats_new(1);
     b.loop = loop_new(&err);
     if (b.loop)

@@ -208,18 +208,33 @@ def wait_for_port(port):
 
 
 def spawn(argv):
-    """Runs a command on the client's core; its output, CPU seconds and peak memory (KiB)."""
+    """Runs a command on the client's core; its output and CPU seconds."""
     with tempfile.TemporaryFile("w+") as out:
         p = subprocess.Popen([str(a) for a in argv], stdout=out, stderr=subprocess.DEVNULL,
                              preexec_fn=lambda: os.sched_setaffinity(0, {CLIENT_CORE}))
         _, status, use = os.wait4(p.pid, 0)
         p.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
-        return out.read(), use.ru_utime + use.ru_stime, use.ru_maxrss
+        return out.read(), use.ru_utime + use.ru_stime
+
+
+def peak_kib(argv):
+    """Runs a command; its peak memory, from /proc while it lives (rusage would count ours before the exec)."""
+    peak = 0
+    p = subprocess.Popen([str(a) for a in argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while p.poll() is None:
+        status = Path(f"/proc/{p.pid}/status")
+        try:
+            found = re.search(r"VmHWM:\s+(\d+)", status.read_text())
+            peak = max(peak, int(found.group(1)) if found else 0)
+        except OSError:
+            pass
+        time.sleep(0.05)
+    return peak
 
 
 def rate_of(client, url, n, seconds):
-    text, cpu, _ = spawn(client.argv(url, n, seconds))
+    text, cpu = spawn(client.argv(url, n, seconds))
     if client.start_cost:
         cpu -= spawn(client.start_cost)[1]
     try:
@@ -247,7 +262,7 @@ def measure(title, clients, url, n, options):
 
 def memory_per_user(client, url, seconds):
     """What 4,000 more connected users cost: the difference of peaks."""
-    few, many = (spawn(client.argv(url, n, seconds))[2] for n in (1000, 5000))
+    few, many = (peak_kib(client.argv(url, n, seconds)) for n in (1000, 5000))
     return (many - few) / 4000
 
 
