@@ -21,6 +21,10 @@ const char *metric_k6_name(enum metric m);
 const char *metric_hint(const char *name);
 size_t metric_names_list(const char **out, size_t max);
 
+/* threshold_parse that also tells how far into the text the mistake is. */
+int threshold_parse_at(const char *text, struct arena *arena, struct threshold *ret,
+                       size_t *ret_bad, struct err *err) MUST_CHECK;
+
 /* The keys of a threshold written as a map. */
 extern const struct param_table threshold_table;
 

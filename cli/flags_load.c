@@ -280,31 +280,44 @@ static struct doc *open_load(const struct flags *f, struct doc *load, struct doc
     return only;
 }
 
+static struct doc *stages_load(const struct flags *f, struct doc *stages)
+{
+    struct doc *only = doc_new(f->arena, DOC_MAP, "--stages");
+
+    doc_map_put(f->arena, only, "stages", stages);
+    doc_map_put(f->arena, f->root, "load", only);
+    return only;
+}
+
+static struct doc *users_load(const struct flags *f, struct doc *load)
+{
+    const char *users = opt_value(f->args, "users");
+    bool closed =
+        load && load->kind == DOC_MAP && !doc_get(load, "arrivals") && !doc_get(load, "stages");
+
+    if (load && (!users || closed || load->kind == DOC_LIST))
+        return load;
+    load = new_load(f, load);
+    flags_put_text(f, load, "--users", "users", users ? users : "1");
+    return load;
+}
+
 static struct doc *shape_of(const struct flags *f, struct doc *load)
 {
     struct doc *stages = NULL;
     int kind = stages_from(f, &stages);
-    bool users = opt_given(f->args, "users");
-    bool changes = users || kind >= 0 || opt_given(f->args, "arrivals");
+    bool arrivals = opt_given(f->args, "arrivals");
 
-    if (users && (kind >= 0 || opt_given(f->args, "arrivals")))
+    if (opt_given(f->args, "users") && (kind >= 0 || arrivals))
         diag_add(f->diag, NULL, "--users and %s exclude each other",
                  kind >= 0 ? "--stages" : "--arrivals");
-    if (kind == 1 || (kind < 0 && opt_given(f->args, "arrivals")))
-        return open_load(f, load, kind == 1 ? stages : NULL);
-    if (kind == 0) {
-        struct doc *only = doc_new(f->arena, DOC_MAP, "--stages");
-        doc_map_put(f->arena, only, "stages", stages);
-        doc_map_put(f->arena, f->root, "load", only);
-        return only;
-    }
-    bool closed =
-        load && load->kind == DOC_MAP && !doc_get(load, "arrivals") && !doc_get(load, "stages");
-    if (load && (!changes || closed || load->kind == DOC_LIST))
-        return load;
-    load = new_load(f, load);
-    flags_put_text(f, load, "--users", "users", users ? opt_value(f->args, "users") : "1");
-    return load;
+    if (kind == 0 && arrivals)
+        diag_add(f->diag, NULL, "--stages of users and --arrivals exclude each other");
+    if (kind == 0)
+        return stages_load(f, stages);
+    if (kind == 1 || arrivals)
+        return open_load(f, load, stages);
+    return users_load(f, load);
 }
 
 void flags_load(const struct flags *f)

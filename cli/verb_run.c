@@ -10,6 +10,7 @@
 #include "campaign/dry_run.h"
 #include "cli/flags.h"
 #include "cli/plan_source.h"
+#include "cli/run_log.h"
 #include "cli/verbs.h"
 
 #define OBSERVERS_MAX 8
@@ -19,63 +20,6 @@ struct observers {
     struct observer log;
     size_t n;
 };
-
-/* ---- log ---- */
-
-static void to_file(void *arg, const char *line, size_t len)
-{
-    const int *fd = arg;
-
-    err_ignore(write(*fd, line, len) < 0, "a log line has nowhere else to go");
-}
-
-static int pick(const struct verb_args *args, const char *name, const char *const *words,
-                int absent)
-{
-    const char *value = opt_value(args, name);
-
-    for (int i = 0; value && words[i]; i++)
-        if (strcasecmp(words[i], value) == 0)
-            return i;
-    if (value)
-        fprintf(stderr, "--%s: unknown value '%s'; see 'chaos-load run --help'\n", name, value);
-    return value ? -1 : absent;
-}
-
-static bool wants_colour(const struct verb_args *args)
-{
-    const char *no_color = getenv("NO_COLOR"); // NOLINT(concurrency-mt-unsafe): no thread runs yet
-
-    if (opt_given(args, "no-color") || (no_color && *no_color && !opt_given(args, "color")))
-        return false;
-    return opt_given(args, "color") || isatty(STDERR_FILENO);
-}
-
-static int set_log(const struct verb_args *args, int *log_fd)
-{
-    static const char *const levels[] = { "error",   "warn",     "info", "debug",
-                                          "warning", "critical", NULL };
-    static const enum log_level level_of[] = { LOG_ERROR, LOG_WARN, LOG_INFO,
-                                               LOG_DEBUG, LOG_WARN, LOG_ERROR };
-    static const char *const formats[] = { "text", "json", NULL };
-    int level = pick(args, "loglevel", levels, opt_given(args, "quiet") ? 1 : 2);
-    int format = pick(args, "log-format", formats, 0);
-    const char *path = opt_value(args, "logfile");
-
-    if (level < 0 || format < 0)
-        return EXIT_USAGE;
-    log_setup(level_of[level], (enum log_format)format, wants_colour(args) && !path);
-    if (!path)
-        return 0;
-    *log_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (*log_fd < 0) {
-        fprintf(stderr, "--logfile: '%s': %s\n", path,
-                strerror(errno)); // NOLINT(concurrency-mt-unsafe)
-        return EXIT_USAGE;
-    }
-    log_set_sink(to_file, log_fd);
-    return 0;
-}
 
 /* ---- observers ---- */
 
@@ -112,8 +56,9 @@ static int add_term(struct observers *o, const struct verb_args *args)
                                                      : TERM_AUTO;
     const struct err err = { .msg = "no terminal view" };
     bool only_summary = opt_given(args, "only-summary");
-    struct observer *term = term_observer_new(
-        STDERR_FILENO, only_summary && mode != TERM_QUIET ? TERM_PLAIN : mode, wants_colour(args));
+    struct observer *term =
+        term_observer_new(STDERR_FILENO, only_summary && mode != TERM_QUIET ? TERM_PLAIN : mode,
+                          run_wants_colour(args));
 
     if (term && only_summary && mode != TERM_QUIET) {
         term->begin = NULL;
@@ -129,7 +74,7 @@ static void log_begin(void *arg, const struct plan *p, const struct result *r)
 {
     (void)p;
     (void)r;
-    log_set_sink(to_file, arg);
+    log_set_sink(run_log_to_file, arg);
 }
 
 /* Files first: the terminal's last words then know that they are written. */
@@ -203,7 +148,7 @@ static int run(const struct verb *v, const struct verb_args *args)
 {
     struct plan plan;
     int log_fd = -1;
-    int rc = set_log(args, &log_fd);
+    int rc = run_log_set(args, &log_fd);
 
     (void)v;
     if (rc == 0) {

@@ -8,52 +8,72 @@
 struct splitter {
     const char *p;
     char *out; /* room for all words, each with its NUL */
-    struct words *ret;
+    /* of the word that is being taken */
+    const char *begin;
+    char quote; /* around the word or value: taken off */
+    char inner; /* inside brackets: text */
+    int depth;  /* of brackets */
 };
 
-/* Quotes around a word or a value are taken off; inside brackets, as in JSON, they are text. */
-static bool opens_quote(const struct splitter *s, const char *begin)
+static bool is_inside(const struct splitter *s)
 {
-    return (*s->p == '\'' || *s->p == '"') && (s->p == begin || s->p[-1] == '=');
+    return s->quote || s->inner || s->depth > 0;
+}
+
+/* Quotes around a word or a value are taken off; inside brackets, as in JSON, they are text. */
+static bool opens_quote(const struct splitter *s)
+{
+    return !is_inside(s) && (*s->p == '\'' || *s->p == '"') &&
+           (s->p == s->begin || s->p[-1] == '=');
+}
+
+static void follow_brackets(struct splitter *s, char c)
+{
+    if (s->inner)
+        s->inner = c == s->inner ? '\0' : s->inner;
+    else if (s->depth > 0 && c == '"')
+        s->inner = c;
+    else if (strchr("([{", c))
+        s->depth++;
+    else if (strchr(")]}", c))
+        s->depth--;
+}
+
+/* One character of a word. */
+static void take_character(struct splitter *s)
+{
+    bool escaped = s->quote == '"' && *s->p == '\\' && (s->p[1] == '"' || s->p[1] == '\\');
+
+    if (s->quote && *s->p == s->quote) {
+        s->quote = '\0';
+        return;
+    }
+    if (opens_quote(s)) {
+        s->quote = *s->p;
+        return;
+    }
+    if (escaped)
+        s->p++;
+    else if (!s->quote)
+        follow_brackets(s, *s->p);
+    *s->out++ = *s->p;
 }
 
 /* One word; NULL, or what is not closed. */
-static const char *take_word(struct splitter *s, bool *ret_quoted)
+static const char *take_word(struct splitter *s)
 {
-    const char *begin = s->p;
-    char quote = '\0', inner = '\0';
-    int depth = 0;
-
-    *ret_quoted = false;
-    for (; *s->p && (quote || inner || depth > 0 || !isspace((unsigned char)*s->p)); s->p++) {
-        char c = *s->p;
-
-        if (quote && c == quote) {
-            quote = '\0';
-            continue;
-        }
-        if (!quote && depth == 0 && opens_quote(s, begin)) {
-            quote = c;
-            *ret_quoted = true;
-            continue;
-        }
-        if (quote == '"' && c == '\\' && (s->p[1] == '"' || s->p[1] == '\\'))
-            c = *++s->p;
-        else if (!quote && inner)
-            inner = c == inner ? '\0' : inner;
-        else if (!quote && depth > 0 && c == '"')
-            inner = c;
-        else if (!quote)
-            depth += strchr("([{", c) ? 1 : strchr(")]}", c) ? -1 : 0;
-        *s->out++ = c;
-    }
+    s->begin = s->p;
+    s->quote = s->inner = '\0';
+    s->depth = 0;
+    for (; *s->p && (is_inside(s) || !isspace((unsigned char)*s->p)); s->p++)
+        take_character(s);
     *s->out++ = '\0';
-    return quote || inner ? "quote" : depth > 0 ? "bracket" : NULL;
+    return s->quote || s->inner ? "quote" : s->depth > 0 ? "bracket" : NULL;
 }
 
 int words_split(const char *text, struct arena *arena, struct words *ret, struct err *err)
 {
-    struct splitter s = { text, arena_alloc(arena, 2 * strlen(text) + 2), ret };
+    struct splitter s = { .p = text, .out = arena_alloc(arena, 2 * strlen(text) + 2) };
 
     ret->n = 0;
     if (!s.out)
@@ -68,7 +88,7 @@ int words_split(const char *text, struct arena *arena, struct words *ret, struct
         if (ret->n == WORDS_MAX)
             return err_set(err, ERR_LIMIT, E2BIG, "more than %d words", WORDS_MAX);
         ret->v[ret->n] = s.out;
-        open = take_word(&s, &ret->quoted[ret->n]);
+        open = take_word(&s);
         if (open)
             return err_set(err, ERR_USAGE, EINVAL, "a %s is not closed in '%.80s'", open, text);
         ret->n++;

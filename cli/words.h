@@ -11,7 +11,6 @@
 
 struct words {
     char *v[WORDS_MAX]; /* in the arena */
-    bool quoted[WORDS_MAX];
     size_t n;
 };
 
