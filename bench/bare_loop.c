@@ -104,11 +104,17 @@ int main(int argc, char **argv)
     struct err err = { 0 };
     struct rusage use;
     uint64_t n, seconds;
-    unsigned port;
-    char host[64];
+    const char *host = argc == 4 ? strstr(argv[1], "://") : NULL;
+    char *colon = host ? strchr(host + 3, ':') : NULL;
+    uint64_t port;
 
-    if (argc != 4 || sscanf(argv[1], "http://%63[0-9.]:%u", host, &port) != 2 ||
-        inet_pton(AF_INET, host, &to.sin_addr) != 1 ||
+    if (!colon || parse_u64(colon + 1, 1, 65535, &port, &err) < 0) {
+        fprintf(stderr, "usage: bare_loop http://IP:PORT CONNECTIONS SECONDS\n");
+        return 2;
+    }
+    *colon = '\0';
+    host += 3;
+    if (inet_pton(AF_INET, host, &to.sin_addr) != 1 ||
         parse_u64(argv[2], 1, 100000, &n, &err) < 0 ||
         parse_u64(argv[3], 1, 3600, &seconds, &err) < 0) {
         fprintf(stderr, "usage: bare_loop http://IP:PORT CONNECTIONS SECONDS\n");
@@ -117,7 +123,7 @@ int main(int argc, char **argv)
     to.sin_port = htons((uint16_t)port);
     bench.request_len = (size_t)snprintf(
         bench.request, sizeof(bench.request),
-        "GET / HTTP/1.1\r\nHost: %s:%u\r\nUser-Agent: chaos-load\r\n\r\n", host, port);
+        "GET / HTTP/1.1\r\nHost: %s:%u\r\nUser-Agent: chaos-load\r\n\r\n", host, (unsigned)port);
     struct event_config *config = event_config_new();
     event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_NO_CACHE_TIME);
     bench.base = event_base_new_with_config(config);

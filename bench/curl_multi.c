@@ -18,7 +18,9 @@ static struct {
     uint64_t timer_ns, end_ns, done, failed; /* timer_ns 0: none */
 } bench;
 
-static size_t on_body(char *data, size_t size, size_t n, void *arg)
+/* As libcurl's type wants it. */
+static size_t on_body(char *data, size_t size, size_t n,
+                      void *arg) // NOLINT(readability-non-const-parameter)
 {
     (void)data;
     (void)arg;

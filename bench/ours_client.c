@@ -18,6 +18,7 @@ struct bench {
     struct client *client;
     struct stats *stats;
     struct request request;
+    char text[1024]; /* its bytes */
     uint64_t end_ns, done, failed;
     size_t busy;
 };
@@ -60,7 +61,6 @@ static double cpu_s(const struct timeval *t)
 static int run(struct bench *b, const char *url, uint64_t n, uint64_t seconds, struct err *err)
 {
     auto_free struct caller *callers = xcalloc(n, sizeof(*callers));
-    char text[1024];
     struct url u;
     uint64_t begin = clock_now_ns();
 
@@ -69,9 +69,9 @@ static int run(struct bench *b, const char *url, uint64_t n, uint64_t seconds, s
     b->request.origin = client_origin(b->client, url, err);
     if (!b->request.origin)
         return -1;
-    b->request.bytes = text;
+    b->request.bytes = b->text;
     b->request.len = (size_t)snprintf(
-        text, sizeof(text), "GET %.*s HTTP/1.1\r\nHost: %s\r\nUser-Agent: chaos-load\r\n\r\n",
+        b->text, sizeof(b->text), "GET %.*s HTTP/1.1\r\nHost: %s\r\nUser-Agent: chaos-load\r\n\r\n",
         u.rest_len ? (int)u.rest_len : 1, u.rest_len ? u.rest : "/",
         origin_host_header(b->request.origin));
     b->end_ns = begin + seconds * NS_PER_SEC;
