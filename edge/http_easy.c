@@ -197,8 +197,19 @@ static enum http_fail classify_connect(void *easy)
     }
 }
 
+/* A proxy that answers CONNECT with a no is a "receive error" to libcurl. */
+static bool tunnel_was_refused(void *easy)
+{
+    long code = 0;
+
+    curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &code);
+    return code >= 300;
+}
+
 enum http_fail http_classify(void *easy, int curl_code)
 {
+    if (curl_code == CURLE_RECV_ERROR && tunnel_was_refused(easy))
+        return HTTP_UNREACHABLE;
     if (curl_code == CURLE_OPERATION_TIMEDOUT)
         return classify_timeout(easy);
     if (curl_code == CURLE_COULDNT_CONNECT)
@@ -218,6 +229,8 @@ size_t http_write_head(char *data, size_t size, size_t n, void *buf)
 
     if (len > 5 && memcmp(data, "HTTP/", 5) == 0)
         buf_clear(head);
+    else if (http_head_is_whole(head))
+        return len; /* a trailer, which libcurl tells as if it were one more header */
     buf_add(head, data, len);
     return buf_failed(head) ? 0 : len;
 }

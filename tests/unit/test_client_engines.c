@@ -158,6 +158,12 @@ static const struct {
       FAIL_NONE,
       200,
       "ok-ok" },
+    { "trailers",
+      { CHUNKED "2\r\nok\r\n0\r\nX-Sum: 1\r\nX-More: 2\r\n\r\n", .end = RAW_KEEP },
+      false,
+      FAIL_NONE,
+      200,
+      "ok" },
     { "until close",
       { "HTTP/1.1 200 OK\r\n\r\nall", .end = RAW_CLOSE },
       false,
@@ -464,6 +470,23 @@ static void a_proxy_sees_the_whole_url(void **state)
     end(&f);
 }
 
+static void a_proxy_that_makes_no_tunnel_is_no_way(void **state)
+{
+    struct fixture f;
+    auto_free char *proxy = NULL;
+
+    (void)state;
+    begin(&f, "auto");
+    proxy = xasprintf("http://127.0.0.1:%u", raw_server_port(f.server));
+    f.http.proxy = proxy;
+    raw_server_script(
+        f.server, &(struct raw_script){ .bytes = "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n" });
+    exchange(&f, "https://shop.test", (struct request){ 0 });
+    assert_int_equal(f.sample.fail, FAIL_UNREACHABLE);
+    assert_non_null(strstr(f.why, "403"));
+    end(&f);
+}
+
 /* ---- the end of a user ---- */
 
 static void done_and_close(void *arg, const struct answer *a)
@@ -560,6 +583,7 @@ int main(void)
         cmocka_unit_test(a_unix_socket_is_a_target),
         cmocka_unit_test(the_request_arrives_as_written),
         cmocka_unit_test(a_proxy_sees_the_whole_url),
+        cmocka_unit_test(a_proxy_that_makes_no_tunnel_is_no_way),
         cmocka_unit_test(a_lane_may_be_closed_in_its_callback),
         cmocka_unit_test(a_cut_request_gets_its_callback),
         cmocka_unit_test(freeing_a_client_cuts_what_is_in_flight),
