@@ -408,6 +408,8 @@ static int read_name(struct scan *s, const char *what, const char **ret)
         end = strchr(at + 1, *at);
         if (!end)
             return fail(s, at, "this quote is not closed");
+        if (end == at + 1)
+            return fail(s, at, "which %s?", what);
         s->p = end + 1;
         return copy_of(s, at + 1, (size_t)(end - at) - 1, ret);
     }
@@ -420,6 +422,8 @@ static int read_name(struct scan *s, const char *what, const char **ret)
         end--;
     if (end == at)
         return fail(s, at, "which %s?", what);
+    if (memchr(at, '"', (size_t)(end - at)))
+        return fail(s, at, "put the name of the %s in single quotes", what);
     return copy_of(s, at, (size_t)(end - at), ret);
 }
 
@@ -493,10 +497,19 @@ static void add_name(struct buf *out, const char *word, const char *name)
 {
     bool plain = name[word_len(name)] == '\0';
 
+    char quote = strchr(name, '"') ? '\'' : '"'; /* a name never holds both, see read_name */
+
     if (plain)
         buf_addf(out, " %s %s", word, name);
     else
-        buf_addf(out, " %s \"%s\"", word, name);
+        buf_addf(out, " %s %c%s%c", word, quote, name, quote);
+}
+
+/* An endpoint whose name would be read as something else. */
+static bool is_reserved(const char *endpoint)
+{
+    return strncmp(endpoint, "class:", 6) == 0 || strncmp(endpoint, "name:", 5) == 0 ||
+           strncmp(endpoint, "expected_response:", 18) == 0;
 }
 
 /* The way it is shown in reports: one blank between words. `limit` is the text from operator to the
@@ -511,7 +524,7 @@ static int normalise(struct scan *s, const char *agg_end, const char *limit, con
     if (t->fail != FAIL_NONE)
         buf_addf(&out, "{class:%s}", fail_class_name(t->fail));
     else if (t->endpoint)
-        buf_addf(&out, "{%s}", t->endpoint);
+        buf_addf(&out, "{%s%s}", is_reserved(t->endpoint) ? "name:" : "", t->endpoint);
     buf_addf(&out, ": %.*s %s", (int)(agg_end - s->agg_text), s->agg_text, s->op_text);
     for (limit += strspn(limit, " \t\n"); limit < limit_end; limit += strspn(limit, " \t\n")) {
         size_t n = MIN(strcspn(limit, " \t\n"), (size_t)(limit_end - limit));
