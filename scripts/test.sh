@@ -44,10 +44,17 @@ run_ctest() {
     return "$(cat "$log.rc")"
 }
 
+# Why each skipped test was skipped: the last line that it said.
 tell_skipped() {
-    grep -q '(Skipped)\|(Disabled)\|(Not Run)' "$log" || return 0
+    local details=$1/Testing/Temporary/LastTest.log
+    grep -q 'Skipped' "$log" && [ -f "$details" ] || return 0
     say "skipped on this machine, and why"
-    grep -h '^SKIP' "$1/Testing/Temporary/LastTest.log" | sort -u | sed 's/^/   /' || true
+    sed -n 's/.*Test *#[0-9]*: \([^ ]*\) .*Skipped.*/\1/p' "$log" | sort -u | while IFS= read -r name; do
+        awk -v name="$name" '
+            / Testing: / { inside = $NF == name }
+            inside && /^<end of output>/ { print "   " name ": " last }
+            NF { last = $0 }' "$details"
+    done
 }
 
 release_stage() {
