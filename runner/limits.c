@@ -127,31 +127,48 @@ void demand_of(const struct load_plan *plan, const struct machine *m, struct dem
 {
     double work = 0; /* in users: an arrival a second is as much as one */
 
+    uint64_t fewest = UINT64_MAX; /* of the users that each open part may have */
+
     *ret = (struct demand){ 0 };
     for (size_t i = 0; i < plan->n_parts; i++) {
         const struct load_plan_part *p = &plan->parts[i];
         double peak = 0;
         uint64_t users = part_users(plan, p, &peak);
 
-        if (p->kind == LOAD_OPEN)
+        if (p->kind == LOAD_OPEN) {
             ret->users_open += users;
-        else
+            fewest = MIN(fewest, users);
+        } else {
             ret->users_closed += users;
+        }
         work += peak;
     }
     ret->threads = MIN(m->cpus, pace_users_at(work / USERS_PER_THREAD));
-    ret->threads = plan->threads > 0 ? (uint64_t)plan->threads : MAX(1, ret->threads);
+    ret->threads = plan->threads > 0 ? (uint64_t)plan->threads : ret->threads;
+    /* Each thread has users of its own: more threads than users would be more users than allowed.
+     */
+    ret->threads = MAX(1, MIN(ret->threads, fewest));
 }
 
 /* ---- the checks ---- */
 
-static int check_files(const struct machine *m, const struct demand *d, struct notes *notes,
-                       uint64_t *ret_files, struct err *err)
+static int check_files(const struct load_plan *plan, const struct machine *m,
+                       const struct demand *d, struct notes *notes, uint64_t *ret_files,
+                       struct err *err)
 {
     uint64_t fixed = FILES_RESERVED + FILES_PER_THREAD * d->threads;
-    uint64_t must = d->users_closed + fixed;
-    uint64_t wish = must + d->users_open;
+    uint64_t sharing = d->users_open; /* users that need no connection each */
+    uint64_t must, wish;
 
+    if (plan->http.conn == CONN_POOLED)
+        sharing += d->users_closed;
+    wish = fixed + d->users_closed + d->users_open;
+    must = wish - sharing;
+    if (fixed > m->files_hard)
+        return err_set(err, ERR_LIMIT, EMFILE,
+                       "a run needs %llu open files and this process may have %llu; raise the hard "
+                       "limit (ulimit -Hn, or LimitNOFILE= in systemd)",
+                       (unsigned long long)fixed, (unsigned long long)m->files_hard);
     if (must > m->files_hard)
         return err_set(err, ERR_LIMIT, EMFILE,
                        "%llu users need %llu open files and this process may have %llu; raise the "
@@ -161,9 +178,9 @@ static int check_files(const struct machine *m, const struct demand *d, struct n
                        (unsigned long long)m->files_hard);
     if (wish > m->files_hard)
         notes_add(notes,
-                  "open files are limited to %llu: of the %llu users that arrivals may use, about "
-                  "%llu can be connected at once",
-                  (unsigned long long)m->files_hard, (unsigned long long)d->users_open,
+                  "open files are limited to %llu: of the %llu users that arrivals may use or that "
+                  "share connections, about %llu can be connected at once",
+                  (unsigned long long)m->files_hard, (unsigned long long)sharing,
                   (unsigned long long)(m->files_hard - must));
     *ret_files = MAX(m->files_soft, MIN(wish, m->files_hard));
     if (*ret_files > m->files_soft)
@@ -216,7 +233,7 @@ static int check_memory(const struct machine *m, const struct demand *d, struct 
 int limits_check(const struct load_plan *plan, const struct machine *m, const struct demand *d,
                  struct notes *notes, uint64_t *ret_files, struct err *err)
 {
-    int rc = check_files(m, d, notes, ret_files, err);
+    int rc = check_files(plan, m, d, notes, ret_files, err);
 
     if (rc == 0)
         rc = check_ports(plan, m, d, notes, err);

@@ -152,6 +152,42 @@ static void test_files_are_raised_as_far_as_allowed(void **state)
     }
 }
 
+static void test_users_that_share_connections_need_no_file_each(void **state)
+{
+    struct notes notes = { 0 };
+    struct machine m = roomy;
+    struct err err = { 0 };
+    struct load_sample s;
+    uint64_t files = 0;
+
+    (void)state;
+    m.files_hard = 500;
+    load_of(&s, 1000, 0);
+    s.plan.http.conn = CONN_POOLED;
+    assert_int_equal(check(&s, &m, &notes, &files, &err), 0);
+    assert_int_equal(files, 1024); /* the soft limit, which is never lowered */
+    assert_non_null(strstr(notes.v[0], "about 372 can be connected at once"));
+    m.files_hard = 100; /* not even for what is not a connection */
+    assert_true(check(&s, &m, &notes, &files, &err) < 0);
+    assert_non_null(strstr(err.msg, "a run needs 128 open files"));
+    notes_done(&notes);
+}
+
+static void test_no_more_threads_than_users(void **state)
+{
+    struct load_sample s;
+    struct demand d;
+
+    (void)state;
+    load_of(&s, 0, 500);
+    s.parts[0].max_users = 3;
+    for (int64_t threads = 0; threads <= 8; threads += 8) {
+        s.plan.threads = threads;
+        demand_of(&s.plan, &roomy, &d);
+        assert_int_equal(d.threads, 3);
+    }
+}
+
 static void test_the_limit_of_files_is_never_lowered(void **state)
 {
     struct rlimit before, after;
@@ -208,6 +244,8 @@ int main(void)
         cmocka_unit_test(test_what_cannot_work_is_refused),
         cmocka_unit_test(test_source_addresses_add_ports),
         cmocka_unit_test(test_files_are_raised_as_far_as_allowed),
+        cmocka_unit_test(test_users_that_share_connections_need_no_file_each),
+        cmocka_unit_test(test_no_more_threads_than_users),
         cmocka_unit_test(test_the_limit_of_files_is_never_lowered),
         cmocka_unit_test(test_this_machine_can_be_read),
         cmocka_unit_test(test_names_must_resolve),
