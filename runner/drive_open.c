@@ -130,6 +130,15 @@ static void end_if_last(struct drive *d)
     free_idle(d);
 }
 
+/* The part lasts as long as its curve, not only until the last arrival: rates are over that time.
+ * A limit of iterations ends it where the last of them comes. */
+static uint64_t end_of(const struct drive *d)
+{
+    const struct pace_arrivals *p = &d->open.pace;
+
+    return p->n < p->max ? d->base_ns + d->part->duration_ns : 0;
+}
+
 void open_due(void *drive)
 {
     struct drive *d = drive;
@@ -148,6 +157,10 @@ void open_due(void *drive)
     }
     if (d->open.has_next) {
         loop_timer_at(d->timer, d->base_ns + d->open.next_ns);
+        return;
+    }
+    if (now_ns < end_of(d)) {
+        loop_timer_at(d->timer, end_of(d));
         return;
     }
     d->ended = true;

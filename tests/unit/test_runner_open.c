@@ -26,6 +26,33 @@ static void test_arrivals_all_come(void **state)
     }
 }
 
+static void test_a_part_lasts_as_long_as_its_curve(void **state)
+{
+    static const struct {
+        double rate;
+        uint64_t duration, iterations, want_due, least, most;
+    } rows[] = {
+        { 2, 1 * S, 0, 2, 1 * S, 20 * S }, /* the last arrival comes at 0.5 s */
+        { 2, 30 * S, 1, 1, 0, 20 * S },    /* nothing is left to wait for */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct fixture f;
+        uint64_t took;
+
+        sample_task(&f.s, set_up(&f), "x", "/", 1);
+        open_load(&f, rows[i].rate, rows[i].duration)->iterations = rows[i].iterations;
+        begin(&f);
+        collect_until_done(&f);
+        took = clock_now_ns() - f.start_ns;
+        end(&f);
+        assert_int_equal(f.status.arrivals_due, rows[i].want_due);
+        assert_in_range(took, rows[i].least, rows[i].most);
+        tear_down(&f);
+    }
+}
+
 static void test_an_arrival_without_a_free_user_is_a_failure(void **state)
 {
     struct fixture f;
@@ -288,6 +315,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_arrivals_all_come),
+        cmocka_unit_test(test_a_part_lasts_as_long_as_its_curve),
         cmocka_unit_test(test_an_arrival_without_a_free_user_is_a_failure),
         cmocka_unit_test(test_a_frozen_server_shows_before_its_timeouts),
         cmocka_unit_test(test_a_freeze_shows_in_the_percentiles_as_arithmetic_says),
