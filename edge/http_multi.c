@@ -378,9 +378,10 @@ static void set_transport(struct http_call *c, const struct http_lane *lane,
     const char *source = lane ? lane->source : take_source(m);
 
     curl_easy_setopt(c->easy, CURLOPT_DNS_CACHE_TIMEOUT, (long)m->opts.dns_ttl_s);
+    /* 0 would be libcurl's own default, or no limit at all. */
     curl_easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT_MS,
-                     (long)(m->opts.connect_timeout_ns / NS_PER_MS));
-    curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, (long)(s->timeout_ns / NS_PER_MS));
+                     (long)MAX(m->opts.connect_timeout_ns / NS_PER_MS, 1));
+    curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, (long)MAX(s->timeout_ns / NS_PER_MS, 1));
     curl_easy_setopt(c->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
     curl_easy_setopt(c->easy, CURLOPT_OPENSOCKETDATA, m);
     curl_easy_setopt(c->easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket);

@@ -116,6 +116,21 @@ static const struct request_text *text_in_flight(struct actor *a)
 
 static void answered(void *arg, const struct answer *answer);
 
+/* The time limit is one for all hops together; 0: the plan's, for a first hop. */
+static uint64_t time_left_ns(const struct actor *a)
+{
+    const struct visit *v = a->visit;
+    uint64_t limit = form_of(a)->form->timeout_ns;
+    uint64_t spent;
+
+    if (!v || v->hops == 0)
+        return limit;
+    if (limit == 0)
+        limit = worker_of(a)->opts.plan->http.timeout_ns;
+    spent = v->sum.done - v->sum.send;
+    return limit > spent ? limit - spent : 1;
+}
+
 static void send_bytes(struct actor *a, const struct origin *origin, const char *bytes, size_t len)
 {
     struct worker *w = worker_of(a);
@@ -129,7 +144,7 @@ static void send_bytes(struct actor *a, const struct origin *origin, const char 
                          .close = !http->keep_alive,
                          .sched_ns = a->sched_ns,
                          .start_ns = a->start_ns,
-                         .timeout_ns = f->timeout_ns };
+                         .timeout_ns = time_left_ns(a) };
 
     a->exchange =
         client_send(w->client, http->conn == CONN_POOLED ? NULL : &a->lane, &r, answered, a);
