@@ -343,6 +343,7 @@ int campaign_run(const struct campaign_opts *opts, struct result **ret, struct e
     if (take_over_signals(&c, &old, err) < 0)
         return EXIT_COULD_NOT_RUN;
     c.row_span = 1;
+    c.p50_ns = c.p95_ns = c.p99_ns = T_NONE;
     c.injector.wake_fd = -1;
     c.abort = latch_new();
     c.hurry = latch_new();

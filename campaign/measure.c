@@ -132,6 +132,11 @@ static void watch_generator(struct campaign *c)
     r->iterations = c->status.iterations;
 }
 
+static uint64_t quantile_or_none(const struct hist *h, double q)
+{
+    return h->count ? hist_quantile_ns(h, q) : T_NONE;
+}
+
 static void end_second(struct campaign *c, uint64_t t_ns)
 {
     struct result_row second = { .t_ns = c->second_start_ns,
@@ -145,9 +150,9 @@ static void end_second(struct campaign *c, uint64_t t_ns)
     auto_free struct row *rows = rows_of_second(c, &n);
     c->last_second_requests = second.ok + second.fail;
     c->last_second_failures = second.fail;
-    c->p50_ns = hist_quantile_ns(&second.response, 0.50);
-    c->p95_ns = hist_quantile_ns(&second.response, 0.95);
-    c->p99_ns = hist_quantile_ns(&second.response, 0.99);
+    c->p50_ns = quantile_or_none(&second.response, 0.50);
+    c->p95_ns = quantile_or_none(&second.response, 0.95);
+    c->p99_ns = quantile_or_none(&second.response, 0.99);
     watch_generator(c);
     tell_second(c, &second, rows, n);
     evaluate_second(c, t_ns);
