@@ -13,8 +13,8 @@ struct live {
     uint64_t users, users_wanted, in_flight, arrivals_dropped;
     double rate, fail_rate;      /* requests and failures per second, over the last full second */
     uint64_t requests, failures; /* since the start */
-    uint64_t p50_ns, p95_ns,
-        p99_ns; /* response time over the last full second; T_NONE: no answer */
+    /* response time over the last full second; T_NONE: no answer in it */
+    uint64_t p50_ns, p95_ns, p99_ns;
     const struct result_phase *phase;
     const struct fault_run *const *active;
     size_t n_active;
