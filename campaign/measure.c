@@ -30,14 +30,6 @@ static struct row *rows_of_second(const struct campaign *c, size_t *ret_n)
     return rows;
 }
 
-static void tell_second(struct campaign *c, const struct result_row *second, const struct row *rows,
-                        size_t n)
-{
-    for (struct observer *const *o = c->opts->observers; o && *o; o++)
-        if ((*o)->second)
-            (*o)->second((*o)->arg, c->result, second, rows, n);
-}
-
 static void add_to_result(struct campaign *c, uint32_t phase, uint32_t task,
                           const struct cell *cell)
 {
@@ -91,6 +83,8 @@ static void row_join(struct result_row *into, struct result_row *from)
         into->fails[i] += from->fails[i];
     hist_merge(&into->response, &from->response);
     hist_merge(&into->failed, &from->failed);
+    hist_pack(&into->response);
+    hist_pack(&into->failed);
     hist_done(&from->response);
     hist_done(&from->failed);
 }

@@ -1,7 +1,7 @@
 /* The inside of a campaign, shared by the files that make it up: campaign.c (the clock and the
  * loop), injector.c (fault threads), phases.c, measure.c (from deltas to seconds), felt.c (what
  * users felt of each fault), evaluate.c (thresholds), verdict.c, setup.c (target, processes,
- * proxies).
+ * proxies), tell.c (the observers).
  *
  * All of it belongs to the campaign's thread, but for what injector.c guards with its lock. */
 #ifndef CAMPAIGN_STATE_H
@@ -177,8 +177,13 @@ void evaluate_done(struct campaign *c);
 /* verdict.c */
 void verdict_decide(struct campaign *c);
 
-/* observers, all in order */
+/* tell.c: the observers, all in order */
+void tell_begin(struct campaign *c);
 void tell_phase(struct campaign *c, size_t phase);
 void tell_fault(struct campaign *c, size_t fault);
+void tell_second(struct campaign *c, const struct result_row *second, const struct row *rows,
+                 size_t n);
+void tell_tick(struct campaign *c, uint64_t t_ns);
+void tell_end(struct campaign *c);
 
 #endif
