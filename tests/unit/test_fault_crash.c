@@ -3,7 +3,10 @@
  * guardian mends, or together with its guardian, so that `recover` has to. Then the victim must be
  * well.
  *
- * One binary in four roles: the test, the driver, the driver's guardian, the victim. */
+ * Most of that is waiting, so each fault has a process of its own, and they run side by side.
+ *
+ * One binary in five roles: the test, the test of one fault, the driver, the driver's guardian, the
+ * victim. */
 #include <fcntl.h>
 #include <sys/prctl.h>
 
@@ -220,7 +223,7 @@ static const char *const faults[] = {
     "pause process=victim how=ptrace",
     "pause process=victim how=sigstop",
     "kill process=victim restart_after=30ms",
-    "kill process=victim signal=TERM restart_after=30ms",
+    "kill process=victim signal=TERM timeout=1s restart_after=30ms",
     "stop process=victim grace=1s",
     "restart process=victim grace=1s",
     "signal process=victim signal=STOP recover_signal=CONT recover_after=30ms",
@@ -262,11 +265,11 @@ static void die_once(const char *fault, int step, bool with_guardian)
 
 static void killed_at_each_step(void **state)
 {
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(faults); i++)
-        for (int step = FAULT_PREPARE; step <= FAULT_DONE; step++)
-            for (int both = 0; both < 2; both++)
-                die_once(faults[i], step, both);
+    const char *fault = *state;
+
+    for (int step = FAULT_PREPARE; step <= FAULT_DONE; step++)
+        for (int both = 0; both < 2; both++)
+            die_once(fault, step, both);
 }
 
 static void die_some_time(const char *fault, uint64_t after_ns, bool with_guardian)
@@ -293,31 +296,67 @@ static void die_some_time(const char *fault, uint64_t after_ns, bool with_guardi
 
 static void killed_at_random_instants(void **state)
 {
+    const char *fault = *state;
     struct rng rng;
 
-    (void)state;
     rng_seed(&rng, rng_entropy(), 0); /* the instant is in the message when it fails */
     for (int round = 0; round < 4; round++)
-        for (size_t i = 0; i < ARRAY_LEN(faults); i++)
-            die_some_time(faults[i], rng_below(&rng, 60 * NS_PER_MS), round & 1);
+        die_some_time(fault, rng_below(&rng, 60 * NS_PER_MS), round & 1);
 }
 
 static void left_alone_it_ends_well(void **state)
 {
+    const char *fault = *state;
+    struct scene s;
+    struct doom doom = { .step = -1 };
+    int out, status;
+
+    scene_begin(&s);
+    auto_free char *text = fault_text(&s, fault);
+    pid_t driver = driver_start(&s, &doom, text, &out);
+    assert_int_equal(waitpid(driver, &status, 0), driver);
+    close(out);
+    assert_int_equal(status, 0);
+    assert_mended(&s, false, text);
+    scene_end(&s);
+}
+
+/* ---- one fault, and all of them ---- */
+
+static int test_one(const char *fault)
+{
+    void *state = (void *)(uintptr_t)fault;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_prestate(left_alone_it_ends_well, state),
+        cmocka_unit_test_prestate(killed_at_each_step, state),
+        cmocka_unit_test_prestate(killed_at_random_instants, state),
+    };
+
+    prctl(PR_SET_CHILD_SUBREAPER, 1); /* what a dead driver leaves comes to us, and is buried */
+    return cmocka_run_group_tests_name(fault, tests, NULL, NULL);
+}
+
+static void no_fault_outlives_its_injector(void **state)
+{
+    pid_t pids[ARRAY_LEN(faults)];
+    unsigned failed = 0;
+
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(faults); i++) {
-        struct scene s;
-        struct doom doom = { .step = -1 };
-        int out, status;
-        scene_begin(&s);
-        auto_free char *text = fault_text(&s, faults[i]);
-        pid_t driver = driver_start(&s, &doom, text, &out);
-        assert_int_equal(waitpid(driver, &status, 0), driver);
-        close(out);
-        assert_int_equal(status, 0);
-        assert_mended(&s, false, text);
-        scene_end(&s);
+        pids[i] = fork();
+        if (pids[i] == 0) {
+            execl("/proc/self/exe", "test_fault_crash", "fault", faults[i], NULL);
+            _exit(127);
+        }
     }
+    for (size_t i = 0; i < ARRAY_LEN(faults); i++) {
+        int status = -1;
+        if (waitpid(pids[i], &status, 0) != pids[i] || status != 0) {
+            fprintf(stderr, "failed: %s\n", faults[i]);
+            failed++;
+        }
+    }
+    assert_int_equal(failed, 0);
 }
 
 int main(int argc, char **argv)
@@ -331,11 +370,8 @@ int main(int argc, char **argv)
                              .with_guardian = strcmp(argv[5], "both") == 0 };
         return drive(argv[2], (pid_t)strtol(argv[3], NULL, 10), &doom, argv[6]);
     }
-    prctl(PR_SET_CHILD_SUBREAPER, 1); /* what a dead driver leaves comes to us, and is buried */
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(left_alone_it_ends_well),
-        cmocka_unit_test(killed_at_each_step),
-        cmocka_unit_test(killed_at_random_instants),
-    };
+    if (argc == 3 && strcmp(argv[1], "fault") == 0)
+        return test_one(argv[2]);
+    const struct CMUnitTest tests[] = { cmocka_unit_test(no_fault_outlives_its_injector) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
