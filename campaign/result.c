@@ -180,6 +180,8 @@ void result_add_second(struct result *r, const struct result_row *second, const 
     copy->failed = (struct hist){ 0 };
     hist_merge(&copy->response, &second->response);
     hist_merge(&copy->failed, &second->failed);
+    hist_pack(&copy->response);
+    hist_pack(&copy->failed);
     for (size_t i = 0; i < n; i++)
         if (rows[i].endpoint < r->n_endpoints)
             count_second(&r->endpoints[rows[i].endpoint], second->t_ns, rows[i].cell);

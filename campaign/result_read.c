@@ -327,6 +327,8 @@ static int rows_from_json(const struct json *j, struct result *r, struct err *er
             hist_from_json(i, "response", &row->response, err) < 0 ||
             hist_from_json(i, "failed", &row->failed, err) < 0)
             return err_wrap(err, "rows.%zu", r->n_rows - 1);
+        hist_pack(&row->response);
+        hist_pack(&row->failed);
     }
     return 0;
 }

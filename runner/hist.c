@@ -43,18 +43,136 @@ uint64_t hist_slot_width_us(unsigned slot)
     return UINT64_C(1) << shift_of_slot(slot);
 }
 
+static void unpack(struct hist *h);
+
+static uint32_t *page_alloc(struct hist *h, unsigned n)
+{
+    if (!h->page)
+        h->page = xcalloc(HIST_PAGES, sizeof *h->page);
+    if (!h->page[n])
+        h->page[n] = xcalloc(HIST_PAGE, sizeof *h->page[n]);
+    return h->page[n];
+}
+
+/* Page n, made when it is not there yet. */
 static uint32_t *page_make(struct hist *h, unsigned n)
 {
-    h->page[n] = xcalloc(HIST_PAGE, sizeof *h->page[n]);
-    return h->page[n];
+    if (h->packed)
+        unpack(h);
+    return page_alloc(h, n);
 }
 
 static uint32_t *page_of_slot(struct hist *h, unsigned slot)
 {
-    uint32_t *page = h->page[slot >> PAGE_BITS];
+    uint32_t *page = LIKELY(h->page != NULL) ? h->page[slot >> PAGE_BITS] : NULL;
 
     return LIKELY(page != NULL) ? page : page_make(h, slot >> PAGE_BITS);
 }
+
+/* ---- packed: pairs of (distance from the slot before, count), the last one with count 0. Numbers
+ * are 7 bits a byte, the high bit says that more follow ---- */
+
+static void put_number(unsigned char **at, uint32_t n)
+{
+    for (; n >= 0x80; n >>= 7)
+        *(*at)++ = (unsigned char)(n | 0x80);
+    *(*at)++ = (unsigned char)n;
+}
+
+static uint32_t get_number(const unsigned char **at)
+{
+    uint32_t n = 0;
+
+    for (unsigned shift = 0;; shift += 7) {
+        unsigned char byte = *(*at)++;
+
+        n |= (uint32_t)(byte & 0x7f) << shift;
+        if (byte < 0x80)
+            return n;
+    }
+}
+
+/* A walk over the slots that were hit, in order. Zeroed: before the first. */
+struct walk {
+    const unsigned char *at; /* packed: of the next pair */
+    unsigned next;           /* pages: the next slot to look at */
+    unsigned slot;
+    uint32_t count;
+};
+
+static bool walk_packed(const struct hist *h, struct walk *w)
+{
+    if (!w->at)
+        w->at = h->packed;
+    w->slot += get_number(&w->at);
+    w->count = get_number(&w->at);
+    return w->count > 0;
+}
+
+static bool walk_pages(const struct hist *h, struct walk *w)
+{
+    for (; h->page && w->next < HIST_SLOTS; w->next++) {
+        const uint32_t *page = h->page[w->next >> PAGE_BITS];
+
+        if (!page) {
+            w->next |= HIST_PAGE - 1;
+        } else if (page[w->next % HIST_PAGE]) {
+            w->slot = w->next++;
+            w->count = page[w->slot % HIST_PAGE];
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool walk_next(const struct hist *h, struct walk *w)
+{
+    return h->packed ? walk_packed(h, w) : walk_pages(h, w);
+}
+
+static void pages_free(struct hist *h)
+{
+    for (unsigned n = 0; h->page && n < HIST_PAGES; n++)
+        free(h->page[n]);
+    free(h->page);
+    h->page = NULL;
+}
+
+void hist_pack(struct hist *h)
+{
+    enum { PAIR_MAX = 3 + 5 }; /* 15 bits of distance, 32 of count */
+    struct walk w = { 0 };
+    size_t n = 1, used;
+    unsigned before = 0;
+    unsigned char *bytes, *at;
+
+    if (h->packed || !h->page)
+        return;
+    while (walk_next(h, &w))
+        n++;
+    at = bytes = xrealloc(NULL, n, PAIR_MAX);
+    for (w = (struct walk){ 0 }; walk_next(h, &w); before = w.slot) {
+        put_number(&at, w.slot - before);
+        put_number(&at, w.count);
+    }
+    put_number(&at, 0);
+    put_number(&at, 0);
+    used = (size_t)(at - bytes);
+    pages_free(h);
+    h->packed = xrealloc(bytes, used, 1);
+}
+
+static void unpack(struct hist *h)
+{
+    struct hist packed = { .packed = TAKE(h->packed) };
+    struct walk w = { 0 };
+
+    while (walk_next(&packed, &w))
+        page_alloc(h, w.slot >> PAGE_BITS)[w.slot % HIST_PAGE] = w.count;
+    free(packed.packed);
+}
+
+/* ---- recording and merging ---- */
 
 void hist_record(struct hist *h, uint64_t ns)
 {
@@ -70,12 +188,31 @@ void hist_record(struct hist *h, uint64_t ns)
     h->sum_us += us;
 }
 
+static uint32_t sum_of(uint32_t a, uint32_t b)
+{
+    uint32_t sum = a + b;
+
+    return sum < a ? UINT32_MAX : sum;
+}
+
 static void page_merge(uint32_t *restrict into, const uint32_t *restrict from)
 {
-    for (size_t i = 0; i < HIST_PAGE; i++) {
-        uint32_t sum = into[i] + from[i];
+    for (size_t i = 0; i < HIST_PAGE; i++)
+        into[i] = sum_of(into[i], from[i]);
+}
 
-        into[i] = sum < from[i] ? UINT32_MAX : sum;
+static void merge_counts(struct hist *into, const struct hist *from)
+{
+    struct walk w = { 0 };
+
+    for (unsigned n = 0; from->page && n < HIST_PAGES; n++) {
+        if (from->page[n])
+            page_merge(page_make(into, n), from->page[n]);
+    }
+    while (from->packed && walk_packed(from, &w)) {
+        uint32_t *count = &page_of_slot(into, w.slot)[w.slot % HIST_PAGE];
+
+        *count = sum_of(*count, w.count);
     }
 }
 
@@ -83,13 +220,7 @@ void hist_merge(struct hist *into, const struct hist *from)
 {
     if (from->count == 0)
         return;
-    for (unsigned n = 0; n < HIST_PAGES; n++) {
-        if (!from->page[n])
-            continue;
-        if (!into->page[n])
-            page_make(into, n);
-        page_merge(into->page[n], from->page[n]);
-    }
+    merge_counts(into, from);
     into->min_ns = into->count == 0 ? from->min_ns : MIN(into->min_ns, from->min_ns);
     into->max_ns = MAX(into->max_ns, from->max_ns);
     into->count += from->count;
@@ -100,10 +231,11 @@ void hist_clear(struct hist *h)
 {
     if (h->count == 0)
         return;
-    for (unsigned n = 0; n < HIST_PAGES; n++) {
+    for (unsigned n = 0; h->page && n < HIST_PAGES; n++) {
         if (h->page[n])
             memset(h->page[n], 0, HIST_PAGE * sizeof *h->page[n]);
     }
+    free(TAKE(h->packed));
     h->count = h->sum_us = h->min_ns = h->max_ns = 0;
 }
 
@@ -111,14 +243,20 @@ void hist_done(struct hist *h)
 {
     if (!h)
         return;
-    for (unsigned n = 0; n < HIST_PAGES; n++)
-        free(h->page[n]);
+    pages_free(h);
+    free(h->packed);
     *h = (struct hist){ 0 };
 }
 
 uint32_t hist_slot_count(const struct hist *h, unsigned slot)
 {
-    if (slot >= HIST_SLOTS || !h->page[slot >> PAGE_BITS])
+    struct walk w = { 0 };
+
+    while (h->packed && walk_packed(h, &w)) {
+        if (w.slot >= slot)
+            return w.slot == slot ? w.count : 0;
+    }
+    if (slot >= HIST_SLOTS || !h->page || !h->page[slot >> PAGE_BITS])
         return 0;
     return h->page[slot >> PAGE_BITS][slot % HIST_PAGE];
 }
@@ -149,17 +287,9 @@ uint64_t hist_quantile_ns(const struct hist *h, double q)
 
     if (left == h->count) /* known exactly */
         return h->max_ns;
-    for (unsigned n = 0; n < HIST_PAGES; n++) {
-        const uint32_t *page = h->page[n];
-
-        for (unsigned i = 0; page && i < HIST_PAGE; i++) {
-            if (left <= page[i]) {
-                uint64_t ns = slot_middle_ns(n * HIST_PAGE + i);
-
-                return MAX(h->min_ns, MIN(ns, h->max_ns));
-            }
-            left -= page[i];
-        }
+    for (struct walk w = { 0 }; walk_next(h, &w); left -= w.count) {
+        if (left <= w.count)
+            return MAX(h->min_ns, MIN(slot_middle_ns(w.slot), h->max_ns));
     }
     return h->max_ns; /* only when a count saturated */
 }
@@ -180,12 +310,8 @@ uint64_t hist_count_below(const struct hist *h, uint64_t ns)
     unsigned last = slot_of_us(us);
     uint64_t n = 0;
 
-    for (unsigned slot = 0; slot < last; slot++) {
-        if (!h->page[slot >> PAGE_BITS])
-            slot |= HIST_PAGE - 1;
-        else
-            n += hist_slot_count(h, slot);
-    }
+    for (struct walk w = { 0 }; walk_next(h, &w) && w.slot < last;)
+        n += w.count;
     /* Its own step by share: all of it when `ns` is the step's upper border. */
     return n +
            hist_slot_count(h, last) * (us - hist_slot_low_us(last) + 1) / hist_slot_width_us(last);
@@ -199,16 +325,9 @@ void hist_encode(const struct hist *h, struct buf *out)
     buf_addf(out, "1;%llu;%llu;%llu;%llu;", (unsigned long long)h->count,
              (unsigned long long)h->sum_us, (unsigned long long)h->min_ns,
              (unsigned long long)h->max_ns);
-    for (unsigned slot = 0; slot < HIST_SLOTS; slot++) {
-        uint32_t count = hist_slot_count(h, slot);
-
-        if (!h->page[slot >> PAGE_BITS])
-            slot |= HIST_PAGE - 1;
-        if (count == 0)
-            continue;
-        buf_addf(out, "%s%u:%u", comma, slot - before, count);
+    for (struct walk w = { 0 }; walk_next(h, &w); before = w.slot) {
+        buf_addf(out, "%s%u:%u", comma, w.slot - before, w.count);
         comma = ",";
-        before = slot;
     }
 }
 

@@ -3,7 +3,8 @@
  * Values are nanoseconds, counted in whole microseconds (rounded to nearest): 0..2047 µs exactly,
  * then 1024 steps per octave, so that no value is off by more than 1/1024. Values above 1 h count
  * as 1 h. Memory is bounded: at most HIST_PAGES pages of 1 KiB, each allocated when first needed
- * and then kept. One thread records; merging is done on snapshots. */
+ * and then kept. One that is kept for long and seldom touched can be packed: about two bytes for
+ * each step that was hit. One thread records; merging is done on snapshots. */
 #ifndef RUNNER_HIST_H
 #define RUNNER_HIST_H
 
@@ -19,13 +20,17 @@ struct hist {
     uint64_t count;
     uint64_t sum_us;
     uint64_t min_ns, max_ns; /* exact, not rounded; min is 0 when count is 0 */
-    uint32_t *page[HIST_PAGES];
+    uint32_t **page;         /* [HIST_PAGES], each NULL until needed; all of it is, at first */
+    unsigned char *packed;   /* instead of pages */
 };
 
 void hist_record(struct hist *h, uint64_t ns);
 void hist_merge(struct hist *into, const struct hist *from);
 void hist_clear(struct hist *h); /* keeps the pages */
 void hist_done(struct hist *h);
+/* Makes it as small as it can be. All functions work as before; recording or merging into it
+ * unpacks it again. */
+void hist_pack(struct hist *h);
 /* The smallest recorded value v such that at least q (0..1) of all values are <= v; the middle of
  * its step, never outside [min, max]. 0 when empty. */
 uint64_t hist_quantile_ns(const struct hist *h, double q);

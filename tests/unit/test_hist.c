@@ -231,16 +231,82 @@ static void test_clear_keeps_memory_and_forgets_values(void **state)
     hist_done(&h);
 }
 
+/* Packed or not must not be seen in any figure. */
+static void test_a_packed_one_says_the_same(void **state)
+{
+    static const unsigned sizes[] = { 0, 1, 2, 300, 20000 };
+    static const double qs[] = { 0, 0.01, 0.5, 0.9, 0.99, 0.999, 1 };
+
+    (void)state;
+    for (size_t k = 0; k < ARRAY_LEN(sizes); k++) {
+        struct hist open = { 0 }, packed = { 0 }, sum = { 0 };
+        auto_buf struct buf a = BUF_INIT(0), b = BUF_INIT(0);
+        struct rng r;
+
+        rng_seed(&r, 3, k);
+        for (unsigned i = 0; i < sizes[k]; i++)
+            hist_record(&open, draw(&r));
+        hist_merge(&packed, &open);
+        hist_pack(&packed);
+        hist_pack(&packed); /* twice is once */
+        assert_int_equal(packed.packed != NULL, sizes[k] > 0);
+        assert_null(packed.page);
+        for (size_t i = 0; i < ARRAY_LEN(qs); i++)
+            assert_int_equal(hist_quantile_ns(&open, qs[i]), hist_quantile_ns(&packed, qs[i]));
+        for (uint64_t ns = 0; ns < 4 * HIST_MAX_NS; ns = ns * 2 + 700)
+            assert_int_equal(hist_count_below(&open, ns), hist_count_below(&packed, ns));
+        assert_true(hist_equal(&open, &packed));
+        hist_encode(&open, &a);
+        hist_encode(&packed, &b);
+        assert_string_equal(buf_str(&a), buf_str(&b));
+        hist_merge(&sum, &packed); /* out of a packed one, and into one */
+        assert_true(hist_equal(&sum, &open));
+        hist_pack(&sum);
+        hist_merge(&sum, &packed);
+        assert_int_equal(sum.count, 2 * open.count);
+        assert_int_equal(hist_quantile_ns(&sum, 0.9), hist_quantile_ns(&open, 0.9));
+        hist_record(&packed, 5 * MS); /* unpacks */
+        hist_record(&open, 5 * MS);
+        assert_true(hist_equal(&open, &packed));
+        hist_pack(&packed);
+        hist_clear(&packed);
+        assert_int_equal(hist_quantile_ns(&packed, 0.5), 0);
+        hist_done(&open);
+        hist_done(&packed);
+        hist_done(&sum);
+    }
+}
+
+/* A second of 500 requests around 2 ms. */
+static void test_a_packed_one_is_small(void **state)
+{
+    struct hist h = { 0 };
+    size_t bytes = 0;
+    struct rng r;
+
+    (void)state;
+    rng_seed(&r, 3, 0);
+    for (unsigned i = 0; i < 500; i++)
+        hist_record(&h, (uint64_t)(2e6 * exp(rng_normal(&r) / 4)));
+    hist_pack(&h);
+    while (h.packed[bytes] || h.packed[bytes + 1]) /* no count within is 0 */
+        bytes++;
+    assert_in_range(bytes, 500 / 2, 500 * 4);
+    hist_done(&h);
+}
+
 static void test_a_count_does_not_wrap(void **state)
 {
     struct hist h = { 0 };
 
     (void)state;
     hist_record(&h, 0);
-    for (unsigned i = 0; i < 33; i++)
-        hist_merge(&h, &(struct hist){ .count = h.count,
-                                       .sum_us = h.sum_us,
-                                       .page = { (uint32_t[HIST_PAGE]){ h.page[0][0] } } });
+    for (unsigned i = 0; i < 33; i++) {
+        uint32_t page[HIST_PAGE] = { h.page[0][0] };
+        uint32_t *pages[HIST_PAGES] = { page };
+
+        hist_merge(&h, &(struct hist){ .count = h.count, .sum_us = h.sum_us, .page = pages });
+    }
     assert_int_equal(hist_slot_count(&h, 0), UINT32_MAX);
     assert_int_equal(h.count, UINT64_C(1) << 33);
     hist_done(&h);
@@ -365,6 +431,8 @@ int main(void)
         cmocka_unit_test(test_an_empty_histogram_answers_zero),
         cmocka_unit_test(test_merging_equals_recording_all_in_one),
         cmocka_unit_test(test_clear_keeps_memory_and_forgets_values),
+        cmocka_unit_test(test_a_packed_one_says_the_same),
+        cmocka_unit_test(test_a_packed_one_is_small),
         cmocka_unit_test(test_a_count_does_not_wrap),
         cmocka_unit_test(test_count_below),
         cmocka_unit_test(test_count_below_is_exact_at_step_borders),
