@@ -71,6 +71,7 @@ static int start_processes(struct campaign *c, struct err *err)
         if (c->rows[i].run.n && !c->rows[i].log)
             c->rows[i].log = child_log(c, c->rows[i].name);
     c->env.processes = processes_new(c->rows, c->n_rows);
+    processes_guard(c->env.processes, &c->env);
     return processes_start(c->env.processes, err);
 }
 
@@ -144,7 +145,7 @@ int setup_safety(struct campaign *c, struct err *err)
 {
     char dir[256];
 
-    if (!c->n_slots)
+    if (!c->n_slots && !c->plan->n_processes)
         return 0;
     if (journal_dir(dir, err) < 0)
         return -EIO;
@@ -163,14 +164,13 @@ void setup_undo(struct campaign *c)
 {
     runner_free(c->runner);
     proxies_free(c->env.proxies);
+    if (c->env.processes)
+        processes_stop(c->env.processes);
     if (c->env.journal)
         journal_close(c->env.journal);
     if (c->env.guardian)
         guardian_stop(c->env.guardian);
-    if (c->env.processes) {
-        processes_stop(c->env.processes);
-        processes_free(c->env.processes);
-    }
+    processes_free(c->env.processes);
     free(c->rows);
     free(c->connect_to);
 }

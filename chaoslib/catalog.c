@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "chaoslib/inject.h"
+#include "chaoslib/offspring.h"
 
 const struct fault_kind *const fault_catalog[] = {
     /* on a process */
@@ -35,5 +36,8 @@ const struct fault_kind *fault_kind_find(const char *name, const char *backend)
     for (const struct fault_kind *const *k = fault_catalog; *k; k++)
         if (strcmp((*k)->name, name) == 0 && strcmp((*k)->backend, backend) == 0)
             return *k;
+    if (strcmp(name, fault_process_run.name) == 0 &&
+        strcmp(backend, fault_process_run.backend) == 0)
+        return &fault_process_run;
     return NULL;
 }

@@ -122,6 +122,7 @@ struct fault_kind {
 /* All kinds, in the order of the docs; NULL-terminated. Lists: process kinds, proxy kinds
  * (catalog.c). */
 extern const struct fault_kind *const fault_catalog[];
+/* Also finds what only journals name: `run` of the backend process. */
 const struct fault_kind *fault_kind_find(const char *name, const char *backend);
 
 /* ---- reading `kill: {process: shop, …}` ---- */

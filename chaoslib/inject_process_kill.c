@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "chaoslib/guardian.h"
 #include "chaoslib/inject.h"
+#include "chaoslib/offspring.h"
 #include "chaoslib/process.h"
 #include "chaoslib/revival.h"
 #include "chaoslib/target.h"
@@ -103,6 +104,21 @@ static void journal_down(const struct fault_run *r, struct json *record)
 
 /* ---- inject ---- */
 
+/* A child of ours may be a wrapper (sh, npm, a prefork master): what it started goes with it, or
+ * the fault would be called effective while the service still answers. Its number is safe: a dead
+ * child is buried only by the registry. */
+static void signal_offspring(const struct down *d)
+{
+    if (d->target.is_child)
+        err_ignore(kill(-d->target.id.pid, d->signo), "then it was alone");
+}
+
+static void end_offspring(const struct down *d)
+{
+    if (d->target.is_child && (d->insist || d->signo == SIGKILL))
+        err_ignore(offspring_end(&d->target.id, NULL), "burying the child tries again");
+}
+
 /* An abort cuts the grace short: it will be started again anyway. */
 static int end_it(struct fault_run *r, struct down *d, struct err *err)
 {
@@ -115,6 +131,7 @@ static int end_it(struct fault_run *r, struct down *d, struct err *err)
         a = target_wait_gone(&d->target, NULL, clock_now_ns() + KILLED_NS);
     }
     if (a == WAIT_READY) {
+        end_offspring(d);
         r->times.effective = clock_now_ns();
         return 0;
     }
@@ -135,6 +152,7 @@ static int inject_down(struct fault_run *r, struct err *err)
     if (rc < 0)
         return rc;
     d->sent = true;
+    signal_offspring(d);
     return end_it(r, d, err);
 }
 

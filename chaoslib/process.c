@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 
 #include "base/clock.h"
+#include "chaoslib/offspring.h"
 #include "chaoslib/process_find.h"
 #include "chaoslib/spawner.h"
 #include "chaoslib/wait.h"
@@ -25,6 +26,7 @@ struct member {
     const struct process_plan *plan;
     struct proc_id id; /* of the child, or of who replaced a foreign process; pid 0: none */
     int pidfd;         /* of the child; -1 */
+    uint64_t seq;      /* of the child, in the journal; 0: none */
     bool exited;       /* the child: dead, not buried yet */
     bool expected;     /* an exit is meant */
     bool reported;
@@ -35,6 +37,7 @@ struct member {
 struct processes {
     pthread_mutex_t lock;
     struct spawner *spawner; /* made for the first child */
+    struct offspring offspring;
     struct member *members;
     size_t n;
 };
@@ -49,6 +52,11 @@ struct processes *processes_new(const struct process_plan *rows, size_t n)
     for (size_t i = 0; i < n; i++)
         p->members[i] = (struct member){ .plan = &rows[i], .pidfd = -1 };
     return p;
+}
+
+void processes_guard(struct processes *p, const struct chaos_env *env)
+{
+    p->offspring = (struct offspring){ env->journal, env->guardian, env->run_id };
 }
 
 static struct member *member_find(struct processes *p, const char *name)
@@ -99,16 +107,20 @@ static void signal_group(const struct member *m, int signo)
 }
 
 /* The leader's zombie holds the number of the group until here. */
-static void member_bury(struct member *m)
+static void member_bury(struct processes *p, struct member *m)
 {
-    if (m->pidfd < 0)
+    if (!m->id.pid || !is_child(m))
         return;
     signal_group(m, SIGKILL);
+    err_ignore(offspring_end(&m->id, NULL), "the group has gone; another group may have the rest");
     while (waitpid(m->id.pid, NULL, 0) < 0 && errno == EINTR)
         ;
-    close(m->pidfd);
+    if (m->pidfd >= 0)
+        close(m->pidfd);
     m->pidfd = -1;
     m->id = (struct proc_id){ 0 };
+    offspring_retire(&p->offspring, m->seq);
+    m->seq = 0;
 }
 
 /* ---- starting ---- */
@@ -172,13 +184,14 @@ static int member_start(struct processes *p, struct member *m, struct err *err)
     m->how[0] = '\0';
     if (spawn_child(p, m, err) < 0)
         return err_wrap(err, "cannot start process '%s'", m->plan->name);
+    int rc = 0;
     m->pidfd = pidfd_open(m->id.pid, 0);
-    if (m->pidfd >= 0)
-        return 0;
-    int rc = err_sys(err, ERR_PREPARE, errno, "cannot watch process '%s'", m->plan->name);
-    signal_group(m, SIGKILL);
-    err_ignore(waitpid(m->id.pid, NULL, 0), "it was killed and is ours");
-    m->id = (struct proc_id){ 0 };
+    if (m->pidfd < 0)
+        rc = err_sys(err, ERR_PREPARE, errno, "cannot watch process '%s'", m->plan->name);
+    else
+        rc = offspring_announce(&p->offspring, m->plan->name, &m->id, &m->seq, err);
+    if (rc < 0)
+        member_bury(p, m);
     return rc;
 }
 
@@ -222,14 +235,14 @@ int processes_start(struct processes *p, struct err *err)
 
 /* ---- ending ---- */
 
-static void wait_for_end(struct member *m, uint64_t deadline_ns)
+static void wait_for_end(struct processes *p, struct member *m, uint64_t deadline_ns)
 {
     if (m->pidfd >= 0 && wait_fd(m->pidfd, NULL, deadline_ns) != WAIT_READY) {
         signal_group(m, SIGKILL);
         err_ignore(wait_fd(m->pidfd, NULL, clock_now_ns() + 5 * NS_PER_SEC),
                    "burying waits for it in any case");
     }
-    member_bury(m);
+    member_bury(p, m);
 }
 
 void processes_stop(struct processes *p)
@@ -245,7 +258,7 @@ void processes_stop(struct processes *p)
     }
     for (size_t i = 0; i < p->n; i++)
         if (p->members[i].pidfd >= 0)
-            wait_for_end(&p->members[i], now + p->members[i].plan->stop_grace_ns);
+            wait_for_end(p, &p->members[i], now + p->members[i].plan->stop_grace_ns);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -332,7 +345,7 @@ int processes_respawn(struct processes *p, const char *name, struct proc_id *ret
     if (m->pidfd >= 0 && !member_has_exited(m)) {
         rc = err_set(err, ERR_REVERT, EBUSY, "process '%s' is still running", name);
     } else {
-        member_bury(m);
+        member_bury(p, m);
         rc = member_start(p, m, err);
     }
     if (rc == 0)

@@ -24,6 +24,10 @@ extern const struct param_table process_table;
 
 struct processes;
 struct processes *processes_new(const struct process_plan *rows, size_t n);
+/* From now on each child is in the journal while it runs, so that its own children do not outlive a
+ * SIGKILL of ours. Processes are to be stopped before the journal is closed. */
+struct chaos_env;
+void processes_guard(struct processes *p, const struct chaos_env *env);
 /* Starts all children with run:, waits until they are ready. On failure those started are stopped
  * again. */
 int processes_start(struct processes *p, struct err *err) MUST_CHECK;
