@@ -38,6 +38,10 @@ static char *generator_limit(const struct campaign *c)
 
     for (size_t i = 0; i < c->load.n_classes; i++)
         paced = paced || c->load.classes[i].think.kind != THINK_NONE;
+    if (r->total.fails[FAIL_INTERNAL] > 0)
+        return xasprintf("the generator was the limit: it ran out of files, local ports or memory "
+                         "for %llu requests",
+                         (unsigned long long)r->total.fails[FAIL_INTERNAL]);
     if (r->lag_p99_ns > c->load.max_lag_ns)
         return xasprintf(
             "the generator was the limit: it was late by %.1f ms at p99 (limit %.1f ms)",
@@ -73,8 +77,9 @@ static char *broken_thresholds(const struct result *r)
     const char *what = first->aborted ? "stopped by" : "broken";
     double scale = first->unit[0] == 'r' ? 100 : 1;
     const char *unit = first->unit[0] == 'r' ? "%" : first->unit;
-    return xasprintf("%s: '%s', it was %.4g%s%s%s", what, first->expression, first->value * scale,
-                     unit[0] ? " " : "", unit, more);
+    return xasprintf("%s: '%s', it was %s%.4g%s%s%s", what, first->expression,
+                     first->at_least ? "at least " : "", first->value * scale, unit[0] ? " " : "",
+                     unit, more);
 }
 
 void verdict_decide(struct campaign *c)

@@ -134,7 +134,7 @@ static const struct {
     { CURLE_OK, HTTP_OK },
     { CURLE_COULDNT_RESOLVE_HOST, HTTP_DNS },
     { CURLE_COULDNT_RESOLVE_PROXY, HTTP_DNS },
-    { CURLE_INTERFACE_FAILED, HTTP_UNREACHABLE },
+    { CURLE_INTERFACE_FAILED, HTTP_INTERNAL },
     { CURLE_PROXY, HTTP_UNREACHABLE },
     { CURLE_SSL_CONNECT_ERROR, HTTP_TLS },
     { CURLE_PEER_FAILED_VERIFICATION, HTTP_TLS },
@@ -192,6 +192,8 @@ static enum http_fail classify_connect(void *easy)
     case ECONNRESET: return HTTP_RESET;
     case EMFILE:
     case ENFILE:
+    case EADDRINUSE:
+    case EADDRNOTAVAIL: /* no local port is free */
     case ENOMEM: return HTTP_INTERNAL;
     default: return HTTP_UNREACHABLE;
     }

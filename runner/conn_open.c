@@ -27,8 +27,6 @@ static enum fail_class class_of_connect_errno(int code)
         { ENETUNREACH, FAIL_UNREACHABLE },
         { EHOSTUNREACH, FAIL_UNREACHABLE },
         { ENETDOWN, FAIL_UNREACHABLE },
-        { EADDRNOTAVAIL, FAIL_UNREACHABLE },
-        { EADDRINUSE, FAIL_UNREACHABLE },
         { EACCES, FAIL_UNREACHABLE },
         { EPERM, FAIL_UNREACHABLE },
         { EINVAL, FAIL_UNREACHABLE },
@@ -42,7 +40,7 @@ static enum fail_class class_of_connect_errno(int code)
         if (classes[i].code == code)
             return classes[i].fail;
     }
-    return FAIL_INTERNAL;
+    return FAIL_INTERNAL; /* files, memory, local ports: what we ran out of */
 }
 
 static const char *remedy_of_errno(int code)
@@ -61,8 +59,9 @@ static bool wants_next_address(const struct conn *c, int code)
 {
     enum fail_class fail = class_of_connect_errno(code);
 
-    return (fail == FAIL_REFUSED || fail == FAIL_UNREACHABLE) && c->addresses &&
-           c->next_address < c->addresses->n;
+    /* Without IPv6 on this machine ::1 is an address that is not available. */
+    return (fail == FAIL_REFUSED || fail == FAIL_UNREACHABLE || code == EADDRNOTAVAIL) &&
+           c->addresses && c->next_address < c->addresses->n;
 }
 
 static void connect_failed(struct conn *c, int code)

@@ -14,7 +14,7 @@ static const struct {
     [FAIL_REFUSED] = { "refused", "the target refused the connection: nothing listens there",
                        false },
     [FAIL_UNREACHABLE] = { "unreachable",
-                           "no way to the target: no route, or no local port or address left",
+                           "no way to the target: no route, or a proxy that makes no tunnel",
                            false },
     [FAIL_CONNECT_TIMEOUT] = { "connect-timeout", "no connection within the connect timeout",
                                true },
@@ -36,7 +36,8 @@ static const struct {
     [FAIL_REDIRECTS] = { "redirects", "too many redirects, or one that leads nowhere", false },
     [FAIL_DROPPED] = { "dropped", "open load: no user was free for this arrival", false },
     [FAIL_INTERRUPTED] = { "interrupted", "still running when the run ended", true },
-    [FAIL_INTERNAL] = { "internal", "the load generator's own failure: out of files or memory",
+    [FAIL_INTERNAL] = { "internal",
+                        "the load generator's own failure: out of files, local ports or memory",
                         false },
 };
 _Static_assert(ARRAY_LEN(fail_classes) == FAIL_CLASS_MAX, "every class has a name");

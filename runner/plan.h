@@ -110,7 +110,7 @@ struct stage_plan {
     uint64_t duration_ns;
     double target;     /* users, or arrivals per second */
     double spawn_rate; /* closed, Locust's shape stages: > 0 means move at this rate, then hold */
-    const char *name;  /* becomes part of the phase name; may be NULL */
+    const char *name;  /* for explain; may be NULL */
 };
 
 struct load_plan_part { /* one generator; a plan may have several, with start offsets */

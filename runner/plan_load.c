@@ -46,7 +46,7 @@ static const struct param stage_rows[] = {
     PARAM(RATE, "spawn", struct stage_row, spawn, .aliases = "spawn_rate", .lo = 1e-6,
           .hi = RATE_MAX,
           .help = "go there at this rate and hold, instead of evenly over the stage"),
-    PARAM(STR, "name", struct stage_row, name, .help = "becomes part of the phase's name"),
+    PARAM(STR, "name", struct stage_row, name, .help = "shown beside it by explain"),
 };
 const struct param_table stage_table = { "load.stages[]", stage_rows, ARRAY_LEN(stage_rows), NULL };
 
@@ -55,7 +55,7 @@ static const struct param arrivals_stage_rows[] = {
           .help = "how long; 0s is a step"),
     PARAM(RATE, "rate", struct stage_row, rate, .required = true, .lo = 0, .hi = RATE_MAX,
           .help = "arrivals per second at the end of the stage; the rate moves there evenly"),
-    PARAM(STR, "name", struct stage_row, name, .help = "becomes part of the phase's name"),
+    PARAM(STR, "name", struct stage_row, name, .help = "shown beside it by explain"),
 };
 const struct param_table arrivals_stage_table = { "load.arrivals.stages[]", arrivals_stage_rows,
                                                   ARRAY_LEN(arrivals_stage_rows), NULL };
@@ -96,7 +96,8 @@ static const struct param load_rows[] = {
           .help = "begin so long after the run's start"),
     PARAM(STR, "class", struct load_row, class_name,
           .help = "drives only this user class; default: all, by weight"),
-    PARAM(STR, "name", struct load_row, name, .help = "name of this part in reports"),
+    PARAM(STR, "name", struct load_row, name,
+          .help = "name of this part in explain and in messages"),
 };
 const struct param_table load_table = { "load", load_rows, ARRAY_LEN(load_rows), NULL };
 
