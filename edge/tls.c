@@ -213,7 +213,7 @@ static enum tls_want handshake_failed(SSL *ssl, int kind, int sys, struct err *e
     long verify = SSL_get_verify_result(ssl);
 
     if (verify != X509_V_OK)
-        err_set(err, ERR_TARGET, EPROTO, "the server's certificate: %s (tls.verify, tls.ca_file)",
+        err_set(err, ERR_TARGET, EPROTO, "the server's certificate: %s (tls.verify, tls.ca)",
                 X509_verify_cert_error_string(verify));
     else if (kind == SSL_ERROR_SSL)
         err_set(err, ERR_TARGET, EPROTO, "the TLS handshake failed: %s", openssl_reason());
