@@ -260,6 +260,37 @@ int limits_raise_files(uint64_t files, struct err *err)
     return 0;
 }
 
+static int bind_to(const char *address)
+{
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST };
+    struct addrinfo *found = NULL;
+    auto_close int fd = -1;
+    int code;
+
+    if (getaddrinfo(address, NULL, &hints, &found) != 0)
+        return EINVAL;
+    fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    code = fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) < 0 ? errno : 0;
+    freeaddrinfo(found);
+    return code;
+}
+
+int limits_sources(const struct load_plan *plan, struct err *err)
+{
+    const struct strs *list = &plan->http.source_addresses;
+
+    for (size_t i = 0; i < list->n; i++) {
+        int code = bind_to(list->v[i]);
+
+        if (code)
+            return err_sys(err, ERR_LIMIT, code,
+                           "http.source_addresses: connect from %s, which must be an address of "
+                           "this machine ('ip address' lists them)",
+                           list->v[i]);
+    }
+    return 0;
+}
+
 static int resolve(const char *base_url, struct err *err)
 {
     struct url url;

@@ -37,6 +37,9 @@ int limits_check(const struct load_plan *plan, const struct machine *m, const st
 /* Raises the soft limit of open files, never lowers it. */
 int limits_raise_files(uint64_t files, struct err *err) MUST_CHECK;
 
+/* Each of http.source_addresses is one of this machine. */
+int limits_sources(const struct load_plan *plan, struct err *err) MUST_CHECK;
+
 /* Each name that the plan sends requests to resolves. */
 int limits_resolve(const struct load_plan *plan, struct err *err) MUST_CHECK;
 

@@ -84,6 +84,8 @@ static int check_machine(struct runner *r, struct err *err)
 
     if (rc == 0)
         rc = limits_raise_files(files, err);
+    if (rc == 0)
+        rc = limits_sources(r->plan, err);
     if (rc == 0 && !r->opts.connect_to && !r->plan->http.proxy)
         rc = limits_resolve(r->plan, err);
     return rc;

@@ -237,6 +237,24 @@ static void test_names_must_resolve(void **state)
     }
 }
 
+static void test_source_addresses_must_be_ours(void **state)
+{
+    static const char *ours[] = { "127.0.0.1", "127.0.0.2" },
+                      *other[] = { "127.0.0.1", "192.0.2.1" };
+    struct err err = { 0 };
+    struct load_sample s;
+
+    (void)state;
+    load_of(&s, 1, 0);
+    assert_int_equal(limits_sources(&s.plan, &err), 0); /* none */
+    s.plan.http.source_addresses = (struct strs){ ours, 2 };
+    assert_int_equal(limits_sources(&s.plan, &err), 0);
+    s.plan.http.source_addresses = (struct strs){ other, 2 };
+    assert_true(limits_sources(&s.plan, &err) < 0);
+    assert_int_equal(err.kind, ERR_LIMIT);
+    assert_non_null(strstr(err.msg, "connect from 192.0.2.1"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +267,7 @@ int main(void)
         cmocka_unit_test(test_the_limit_of_files_is_never_lowered),
         cmocka_unit_test(test_this_machine_can_be_read),
         cmocka_unit_test(test_names_must_resolve),
+        cmocka_unit_test(test_source_addresses_must_be_ours),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
