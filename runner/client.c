@@ -76,6 +76,7 @@ static struct origin *add_origin(struct client *c, const struct url *u, struct e
         return NULL;
     }
     LIST_INSERT_HEAD(&c->origins, o, link);
+    c->n_origins++;
     return o;
 }
 
@@ -91,6 +92,11 @@ const struct origin *client_origin(struct client *c, const char *base_url, struc
     LIST_FOREACH (o, &c->origins, link) {
         if (strcmp(o->base, base) == 0)
             return o;
+    }
+    if (c->n_origins == ORIGINS_MAX) {
+        err_ignore(err_set(err, ERR_LIMIT, E2BIG, "more than %d hosts in one run", ORIGINS_MAX),
+                   "told by NULL");
+        return NULL;
     }
     return add_origin(c, &u, err);
 }

@@ -61,7 +61,8 @@ void client_free(struct client *c); /* cuts what is in flight: each gets its cal
                                        FAIL_INTERRUPTED first */
 
 /* "http://host:port", "https://…", "unix:/path": interned, valid as long as the client. NULL and
- * err otherwise. */
+ * err otherwise, also for one more than ORIGINS_MAX: servers can send us to ever new hosts. */
+#define ORIGINS_MAX 1000
 const struct origin *client_origin(struct client *c, const char *base_url, struct err *err);
 const char *origin_host_header(const struct origin *o);
 

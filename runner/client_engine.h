@@ -26,6 +26,7 @@ struct client {
     const struct client_ops *ops;
     struct client_opts opts; /* texts copied */
     LIST_HEAD(, origin) origins;
+    size_t n_origins;
     struct client_counters counters;
 };
 

@@ -270,6 +270,7 @@ static bool follow(struct actor *a, const struct answer *answer, struct sample *
     struct render_ctx ctx = context_of(a);
     const struct request_text *from = text_in_flight(a);
     struct visit *v = visit_of(a);
+    struct err err = { 0 };
     int rc = request_redirect(form_of(a)->form, from, answer, &ctx, &v->bytes, &w->text);
 
     if (rc > 0)
@@ -282,10 +283,10 @@ static bool follow(struct actor *a, const struct answer *answer, struct sample *
         return stop_following(a, s, FAIL_REDIRECTS, "more redirects than http.max_redirects");
     v->sum = *s;
     v->hops++;
-    if (send_visit(a, NULL) == 0)
+    if (send_visit(a, &err) == 0)
         return true;
     v->hops--;
-    return stop_following(a, s, FAIL_REDIRECTS, "a redirect to where no request can go");
+    return stop_following(a, s, FAIL_REDIRECTS, err.msg);
 }
 
 /* An answer that arrived whole: true when a redirect leads on. */
