@@ -50,9 +50,11 @@ configure() {
     }
 }
 
-# build_preset NAME: all of it, with tests.
+# build_preset NAME [ninja targets...]: all of it, with tests, or the targets only.
 build_preset() {
-    say "build: preset $1"
-    (cd "$root" && configure "$root/build/$1" --preset "$1" -DCHAOS_TESTS=ON) &&
-        ninja -C "$root/build/$1" -j "$jobs" --quiet
+    local preset=$1
+    shift
+    say "build: preset $preset"
+    (cd "$root" && configure "$root/build/$preset" --preset "$preset" -DCHAOS_TESTS=ON) &&
+        ninja -C "$root/build/$preset" -j "$jobs" --quiet "$@"
 }

@@ -98,7 +98,7 @@ fuzz_one() {
 
 fuzz_stage() {
     local -a targets
-    build_preset fuzz || return 1
+    build_preset fuzz fuzz_targets || return 1
     mapfile -t targets <"$root/build/fuzz/fuzz_targets.txt"
     say "fuzz: ${#targets[@]} targets, ${CHAOS_FUZZ_SECONDS:-30} s each"
     export -f fuzz_one note
