@@ -1,4 +1,5 @@
 unit_test(test_doc LIBS base)
+unit_test(test_doc_yaml LIBS edge base)
 unit_test(test_err LIBS base)
 unit_test(test_gz LIBS edge base)
 unit_test(test_json LIBS edge base)
