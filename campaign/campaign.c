@@ -50,6 +50,7 @@ static void describe(struct campaign *c)
     r->name = xstrdup(p->name ? p->name : "");
     r->description = xstrdup(p->description ? p->description : "");
     r->version = xstrdup(CHAOS_LOAD_VERSION);
+    r->plan_text = p->text ? xstrdup(p->text) : NULL;
     r->seed = c->load.seed;
     r->seed_text = xasprintf("%llu", (unsigned long long)r->seed);
     r->open_load = has_open_part(&c->load);

@@ -63,6 +63,8 @@ struct plan {
                             default: until the next fault */
     struct output_plan out;
     bool dry_run;
+    const char
+        *text; /* the plan with its flags as YAML, secrets masked, for reports; NULL: unknown */
 };
 
 /* Reads the document. 0, or -EINVAL with all mistakes in diag. The plan owns `arena` from then on

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/doc_yaml.h"
 #include "base/subst.h"
 #include "campaign/campaign.h"
 #include "cli/flags.h"
@@ -147,11 +148,14 @@ static void read_plan(const struct verb_args *args, struct arena *arena, struct 
         root = doc_new(arena, DOC_MAP, root->source);
     if (root->kind == DOC_MAP && (root->n_items || !has_file))
         flags_apply(&(struct flags){ arena, diag, args, root, has_file });
+    auto_buf struct buf text = BUF_INIT(YAML_SIZE_MAX);
+    doc_to_yaml(root, &text); /* before variables get their values */
     subst_doc(s, arena, root, diag);
     if (diag->n)
         return;
     if (plan_read(arena, root, diag, !has_file, ret) < 0)
         return;
+    ret->text = buf_failed(&text) ? NULL : arena_strdup(arena, buf_str(&text));
     apply_tags(args, ret, diag);
     check_stdout(args, ret, diag);
 }
