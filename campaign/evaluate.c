@@ -152,6 +152,14 @@ static double fault_figure(const struct campaign *c, size_t slot, enum metric m,
     return (double)(until - MIN(until, f->effective_ns));
 }
 
+/* An activation that took effect, of the fault that the threshold names. */
+static bool is_meant(const struct campaign *c, const struct threshold *t, size_t slot)
+{
+    const char *name = c->plan->faults[c->slots[slot].act.fault].name;
+
+    return c->felt[slot].window_ns && (!t->during || strcmp(name, t->during) == 0);
+}
+
 static bool faults_value(const struct campaign *c, const struct threshold *t, bool at_end,
                          double *ret)
 {
@@ -159,8 +167,7 @@ static bool faults_value(const struct campaign *c, const struct threshold *t, bo
     size_t n = 0;
 
     for (size_t i = 0; i < c->n_slots; i++) {
-        const char *name = c->plan->faults[c->slots[i].act.fault].name;
-        if (!c->felt[i].window_ns || (t->during && strcmp(name, t->during) != 0))
+        if (!is_meant(c, t, i))
             continue;
         double v = fault_figure(c, i, t->metric, at_end);
         if (t->metric == METRIC_TIME_TO_IMPACT && isinf(v))
@@ -178,6 +185,20 @@ static bool faults_value(const struct campaign *c, const struct threshold *t, bo
         return false;
     *ret = t->agg == AGG_AVG ? sum / (double)n : t->agg == AGG_MIN ? lo : hi;
     return true;
+}
+
+static double longest_unrecovered(const struct campaign *c, const struct threshold *t)
+{
+    double longest = 0;
+
+    for (size_t i = 0; i < c->n_slots; i++) {
+        const struct result_fault *out = &c->result->faults[c->slots[i].result_index];
+        if (!is_meant(c, t, i) || out->time_to_recover_ns != T_NONE)
+            continue;
+        uint64_t end = MAX(c->result->duration_ns, c->felt[i].effective_ns);
+        longest = MAX(longest, (double)(end - c->felt[i].effective_ns));
+    }
+    return longest;
 }
 
 static bool holds(enum compare_op op, double value, double limit)
@@ -307,11 +328,15 @@ static void judge(struct campaign *c, size_t i, bool at_end, uint64_t t_ns)
     else
         out->has_value = value_in(c, t, &scope, &value);
     bool has_limit = limit_of(c, t, &limit);
+    bool met = out->has_value && has_limit && holds(t->op, value, limit);
+    out->at_least = isinf(value);
+    if (out->at_least) /* not well again when the run ended: it took at least so long */
+        value = longest_unrecovered(c, t);
     bool to_ms = strcmp(out->unit, "ms") == 0;
     out->value = to_ms ? value / (double)NS_PER_MS : value;
     out->limit = to_ms ? limit / (double)NS_PER_MS : limit;
     if (out->has_value && has_limit)
-        out->ok = holds(t->op, value, limit);
+        out->ok = met;
     else
         out->ok =
             !at_end; /* nothing seen yet is no reason to stop; nothing seen at all is no proof */

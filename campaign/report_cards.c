@@ -120,7 +120,7 @@ static void threshold_row(const struct result *r, const struct result_threshold 
     text_html(out, t->expression);
     buf_addf(out, "</code></th><td>%s%s</td>", state, t->aborted ? ", ended the run" : "");
     if (t->has_value)
-        html_cell(out, t->value, fmt_value(t->value, t->unit, text));
+        html_cell(out, t->value, fmt_measured(t, text));
     else
         html_cell(out, -1, r->complete ? "no sample" : "not judged");
     html_cell(out, t->limit, fmt_value(t->limit, t->unit, text));

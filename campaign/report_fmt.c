@@ -114,6 +114,15 @@ const char *fmt_value(double value, const char *unit, char out[FMT_LEN])
     return out;
 }
 
+const char *fmt_measured(const struct result_threshold *t, char out[FMT_LEN])
+{
+    char value[FMT_LEN];
+
+    snprintf(out, FMT_LEN, "%s%.*s", t->at_least ? "≥ " : "", FMT_LEN - 8,
+             fmt_value(t->value, t->unit, value));
+    return out;
+}
+
 double rate_over(uint64_t n, uint64_t span_ns)
 {
     return span_ns ? (double)n * (double)NS_PER_SEC / (double)span_ns : 0;

@@ -20,6 +20,8 @@ const char *fmt_share(double fraction, char out[FMT_LEN]);
 const char *fmt_bytes(double bytes, char out[FMT_LEN]);
 /* A threshold's value or limit in its unit: "812 ms" "0.84 %" "120/s" "17" */
 const char *fmt_value(double value, const char *unit, char out[FMT_LEN]);
+/* What a threshold measured; "≥ 8.00 s" when it is a lower bound. */
+const char *fmt_measured(const struct result_threshold *t, char out[FMT_LEN]);
 
 static inline double share_of(uint64_t part, uint64_t whole)
 {

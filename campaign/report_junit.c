@@ -44,7 +44,7 @@ static void put_threshold(const struct result_threshold *t, struct buf *out)
         return;
     }
     auto_free char *message =
-        xasprintf("value %s, limit %s", t->has_value ? fmt_value(t->value, t->unit, value) : "none",
+        xasprintf("value %s, limit %s", t->has_value ? fmt_measured(t, value) : "none",
                   fmt_value(t->limit, t->unit, limit));
     buf_adds(out, ">\n      <failure type=\"threshold\"");
     put_attribute(out, "message", message);

@@ -41,8 +41,7 @@ static void put_thresholds(const struct result *r, struct buf *out)
         char value[FMT_LEN], limit[FMT_LEN];
         buf_addf(out, "| %s | ", t->ok ? "✅" : "❌");
         text_markdown(out, t->expression);
-        buf_addf(out, " | %s | %s |\n",
-                 t->has_value ? fmt_value(t->value, t->unit, value) : "no sample",
+        buf_addf(out, " | %s | %s |\n", t->has_value ? fmt_measured(t, value) : "no sample",
                  fmt_value(t->limit, t->unit, limit));
     }
 }

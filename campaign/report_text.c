@@ -173,7 +173,7 @@ static const char *threshold_value(const struct result *r, const struct result_t
                                    char out[FMT_LEN])
 {
     if (h->has_value)
-        return fmt_value(h->value, h->unit, out);
+        return fmt_measured(h, out);
     return r->complete ? "no sample" : "not judged";
 }
 

@@ -82,6 +82,7 @@ struct result_threshold {
     double limit;
     char *unit; /* "ms" "" "/s" "ratio" */
     bool ok, aborted;
+    bool at_least; /* it had not come when the run ended: the value is a lower bound, and not ok */
     uint64_t first_broken_ns; /* T_NONE */
 };
 

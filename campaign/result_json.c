@@ -85,6 +85,7 @@ struct json *threshold_json(const struct result_threshold *t)
     json_put_text(j, "unit", t->unit);
     json_put_bool(j, "ok", t->ok);
     json_put_bool(j, "aborted", t->aborted);
+    json_put_bool(j, "at_least", t->at_least);
     json_put_ms(j, "first_broken_ms", t->first_broken_ns);
     return j;
 }

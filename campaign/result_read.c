@@ -301,6 +301,7 @@ int thresholds_from_json(const struct json *j, struct result *r, struct err *err
         t->limit = number(i, "limit");
         t->ok = json_bool(i, "ok", false);
         t->aborted = json_bool(i, "aborted", false);
+        t->at_least = json_bool(i, "at_least", false);
         t->first_broken_ns = json_ms(i, "first_broken_ms", T_NONE);
     }
     return 0;

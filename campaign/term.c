@@ -233,8 +233,7 @@ static void put_broken(struct line *l, const struct live *v)
         const struct result_threshold *h = &r->thresholds[i];
         char value[FMT_LEN];
         if (h->has_value && !h->ok)
-            piece(l, RED, "  ✗ %s (%s)", text_or_empty(h->expression),
-                  fmt_value(h->value, h->unit, value));
+            piece(l, RED, "  ✗ %s (%s)", text_or_empty(h->expression), fmt_measured(h, value));
     }
 }
 

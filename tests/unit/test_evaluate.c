@@ -140,9 +140,34 @@ static void test_cases(void **state)
     arena_free(arena);
 }
 
+static void test_not_recovered_is_a_lower_bound_and_never_ok(void **state)
+{
+    struct arena *arena = arena_new(0);
+    struct result *r = known_result();
+    struct threshold t;
+    struct fault_plan fault = { .name = "kill shop" };
+    struct plan plan = { .thresholds = &t, .n_thresholds = 1, .faults = &fault, .n_faults = 1 };
+    struct slot slot = { 0 };
+    struct felt felt = { .window_ns = 100 * MS, .effective_ns = 12 * SEC };
+    struct campaign c = { .plan = &plan, .result = r, .slots = &slot, .n_slots = 1, .felt = &felt };
+
+    (void)state;
+    r->faults[0].time_to_recover_ns = T_NONE;
+    assert_int_equal(threshold_parse("recovery_time: max < 60s", arena, &t, NULL), 0);
+    evaluate_init(&c);
+    evaluate_end(&c);
+    assert_true(r->thresholds[0].at_least && r->thresholds[0].has_value && !r->thresholds[0].ok);
+    assert_true(fabs(r->thresholds[0].value - 8000) < 1);
+    evaluate_done(&c);
+    result_free(r);
+    arena_free(arena);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_cases) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_cases),
+                                        cmocka_unit_test(
+                                            test_not_recovered_is_a_lower_bound_and_never_ok) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
