@@ -8,7 +8,7 @@
 
 #include "runner/hist.h"
 
-#define STATS_PHASES_MAX 512
+#define STATS_PHASES_MAX 1024
 #define STATS_TASKS_MAX 1024
 
 /* Why a request failed. The order is the order in reports. */
