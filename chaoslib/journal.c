@@ -146,6 +146,29 @@ static int check_run_id(const char *run_id, struct err *err)
     return 0;
 }
 
+/* A file without a name, so that a SIGKILL leaves nothing; where the file system has none (NFS,
+ * some overlays) one with a name that `recover` clears away. *ret_hidden stays NULL without. */
+static int open_new(const char *dir, const char *run_id, char **ret_hidden)
+{
+    const int flags = O_RDWR | O_APPEND | O_CLOEXEC;
+    int fd = open(dir, flags | O_TMPFILE, 0600);
+
+    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL))
+        return fd;
+    *ret_hidden = xasprintf("%s/.%s" JOURNAL_NEW_SUFFIX, dir, run_id);
+    return open(*ret_hidden, flags | O_CREAT | O_EXCL, 0600);
+}
+
+static int give_name(int fd, const char *hidden, const char *path)
+{
+    char self[64];
+
+    if (hidden)
+        return renameat2(AT_FDCWD, hidden, AT_FDCWD, path, RENAME_NOREPLACE);
+    snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+    return linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
+}
+
 /* It gets its name only once it is locked: a `recover` that runs meanwhile must not take it for
  * the journal of a dead run. */
 static int publish(int fd, const char *hidden, const char *path, struct err *err)
@@ -153,7 +176,7 @@ static int publish(int fd, const char *hidden, const char *path, struct err *err
     while (flock(fd, LOCK_EX) < 0)
         if (errno != EINTR)
             return err_sys(err, ERR_PREPARE, errno, "cannot lock the journal '%s'", path);
-    if (renameat2(AT_FDCWD, hidden, AT_FDCWD, path, RENAME_NOREPLACE) < 0)
+    if (give_name(fd, hidden, path) < 0)
         return err_sys(err, ERR_PREPARE, errno, "cannot make the journal '%s'", path);
     return 0;
 }
@@ -182,14 +205,15 @@ struct journal *journal_open(const char *dir, const char *run_id, struct err *er
     if (check_run_id(run_id, err) < 0)
         return NULL;
     auto_free char *path = xasprintf("%s/%s" JOURNAL_SUFFIX, dir, run_id);
-    auto_free char *hidden = xasprintf("%s/.%s.new", dir, run_id);
-    auto_close int fd = open(hidden, O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
+    auto_free char *hidden = NULL;
+    auto_close int fd = open_new(dir, run_id, &hidden);
     if (fd < 0) {
         err_sys(err, ERR_PREPARE, errno, "cannot make the journal '%s'", path);
         return NULL;
     }
     if (publish(fd, hidden, path, err) < 0) {
-        unlink(hidden);
+        if (hidden)
+            unlink(hidden);
         return NULL;
     }
     struct journal *j = xcalloc(1, sizeof(*j));

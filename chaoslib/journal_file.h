@@ -10,6 +10,7 @@
 
 #define JOURNAL_FILE_MAX ((size_t)64 << 20)
 #define JOURNAL_SUFFIX ".journal"
+#define JOURNAL_NEW_SUFFIX ".new" /* of one that has no name yet, where a file must have one */
 
 /* Like journal_write, but not synced: for marks whose loss costs nothing. */
 int journal_note(struct journal *j, const struct json *record, struct err *err) MUST_CHECK;
@@ -22,6 +23,11 @@ int journal_append(int fd, const struct json *record, bool sync, struct err *err
 int journal_lock(int fd, struct err *err) MUST_CHECK; /* waits */
 void journal_unlock(int fd);
 bool journal_has_writer(int fd);
+
+/* Refused when another run that lives has a fault open on the process that `undo` names: each would
+ * take the other's traces for the target's own. */
+int journal_check_others(const struct journal *j, const struct json *undo,
+                         struct err *err) MUST_CHECK;
 
 /* What journal_parse found, and how many bytes of the text are whole lines. */
 int journal_parse_lines(const char *text, size_t len, struct journal_scan *ret, size_t *ret_valid,

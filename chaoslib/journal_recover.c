@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "chaoslib/chaos.h"
 #include "chaoslib/journal_file.h"
@@ -253,11 +254,49 @@ enum recover_result journal_recover(const char *path, recover_say_fn *say, void 
 
 /* ---- a whole directory ---- */
 
+#define UNBORN_SECONDS 60
+
+static bool ends_with(const char *name, const char *end)
+{
+    size_t n = strlen(name), len = strlen(end);
+
+    return n > len && strcmp(name + n - len, end) == 0;
+}
+
 static int is_journal(const struct dirent *e)
 {
-    size_t n = strlen(e->d_name), suffix = strlen(JOURNAL_SUFFIX);
+    return e->d_name[0] != '.' && ends_with(e->d_name, JOURNAL_SUFFIX);
+}
 
-    return e->d_name[0] != '.' && n > suffix && strcmp(e->d_name + n - suffix, JOURNAL_SUFFIX) == 0;
+static int is_unborn(const struct dirent *e)
+{
+    return e->d_name[0] == '.' && ends_with(e->d_name, JOURNAL_NEW_SUFFIX);
+}
+
+/* A run that died while it made its journal had nothing to write into it yet. A young one may not
+ * have come to lock it. */
+static void clear_unborn(const char *path)
+{
+    auto_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > 0)
+        return;
+    if (time(NULL) - st.st_mtime > UNBORN_SECONDS && !journal_has_writer(fd))
+        unlink(path);
+}
+
+static void clear_all_unborn(const char *dir)
+{
+    struct dirent **names = NULL;
+    int n = scandir(dir, &names, is_unborn, alphasort);
+
+    for (int i = 0; i < n; i++) {
+        auto_free char *path = xasprintf("%s/%s", dir, names[i]->d_name);
+        clear_unborn(path);
+        free(names[i]);
+    }
+    free(names);
 }
 
 enum recover_result journal_recover_all(const char *dir, recover_say_fn *say, void *arg)
@@ -280,5 +319,51 @@ enum recover_result journal_recover_all(const char *dir, recover_say_fn *say, vo
         free(names[i]);
     }
     free(names);
+    clear_all_unborn(dir);
     return worst;
+}
+
+/* ---- other runs ---- */
+
+static bool is_same_process(const struct json *a, const struct json *b)
+{
+    uint64_t pid = json_u64(a, "pid", 0);
+
+    return pid && pid == json_u64(b, "pid", 0) &&
+           json_u64(a, "start_ticks", 0) == json_u64(b, "start_ticks", 1);
+}
+
+static int check_other(const char *path, const struct json *undo, struct err *err)
+{
+    struct journal_scan scan = { 0 };
+    int rc = 0;
+
+    if (journal_scan(path, &scan, NULL) < 0)
+        return 0; /* gone by now, or for recover to complain about */
+    for (const struct json *r = scan.writer_alive ? json_first(scan.open) : NULL; r && rc == 0;
+         r = json_next(r))
+        if (is_same_process(undo, json_get(r, "undo")) && strcmp(json_str(r, "kind", ""), "run"))
+            rc = err_set(err, ERR_TARGET, EBUSY,
+                         "%s is hit by %s of run %s just now: let that run end first, or stop it "
+                         "with Ctrl-C",
+                         json_str(r, "target", "it"), json_str(r, "kind", "a fault"), scan.run_id);
+    journal_scan_done(&scan);
+    return rc;
+}
+
+int journal_check_others(const struct journal *j, const struct json *undo, struct err *err)
+{
+    const char *own = journal_path(j), *slash = strrchr(own, '/');
+    auto_free char *dir = xstrndup(own, (size_t)(slash - own));
+    struct dirent **names = NULL;
+    int rc = 0, n = json_u64(undo, "pid", 0) ? scandir(dir, &names, is_journal, alphasort) : 0;
+
+    for (int i = 0; i < n; i++) {
+        auto_free char *path = xasprintf("%s/%s", dir, names[i]->d_name);
+        if (rc == 0 && strcmp(names[i]->d_name, slash + 1) != 0)
+            rc = check_other(path, undo, err);
+        free(names[i]);
+    }
+    free(names);
+    return rc;
 }

@@ -133,6 +133,8 @@ static int announce(struct execution *x, struct err *err)
         return err_wrap(err, "fault '%s' is not injected, since it could not be journaled",
                         r->name);
     x->journaled = true;
+    if (x->has_undo && journal_check_others(r->env->journal, json_get(intent, "undo"), err) < 0)
+        return err_wrap(err, "fault '%s' is not injected", r->name);
     if (!x->has_undo || !r->env->guardian)
         return 0;
     if (guardian_arm(r->env->guardian, r->seq, deadline_ns, err) < 0)

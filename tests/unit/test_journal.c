@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include "chaoslib/journal_file.h"
 #include "tests/unit/fault_fixture.h"
@@ -487,6 +488,100 @@ static void many_recover_one_stopped_process_once(void **state)
     victim_end(&victim);
 }
 
+static void age(const char *dir, const char *name, time_t seconds)
+{
+    auto_free char *path = xasprintf("%s/%s", dir, name);
+    struct timespec then = { .tv_sec = time(NULL) - seconds };
+
+    assert_int_equal(utimensat(AT_FDCWD, path, (struct timespec[]){ then, then }, 0), 0);
+}
+
+/* Of runs that were killed while they made it: nothing is in it, and nothing was done yet. */
+static void what_never_became_a_journal_is_cleared(void **state)
+{
+    static const struct {
+        const char *name, *text;
+        time_t age;
+        bool stays;
+    } rows[] = {
+        { ".dead.new", "", 3600, false }, { ".young.new", "", 0, true },
+        { ".full.new", "?", 3600, true }, { "visible.new", "", 3600, true },
+        { ".other.txt", "", 3600, true },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        write_file(*state, rows[i].name, rows[i].text);
+        age(*state, rows[i].name, rows[i].age);
+    }
+    assert_int_equal(journal_recover_all(*state, NULL, NULL), RECOVER_CLEAN);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        auto_free char *path = xasprintf("%s/%s", (const char *)*state, rows[i].name);
+        if ((access(path, F_OK) == 0) != rows[i].stays)
+            fail_msg("%s: wrong", rows[i].name);
+        unlink(path);
+    }
+}
+
+/* ---- other runs ---- */
+
+static void hit(struct journal *j, const char *type, const char *kind, uint64_t pid, uint64_t start)
+{
+    struct err err = { 0 };
+    auto_free char *text =
+        xasprintf("{\"type\":\"%s\",\"seq\":1,\"kind\":\"%s\",\"backend\":"
+                  "\"process\",\"target\":\"process shop\",\"undo\":{\"pid\":"
+                  "%llu,\"start_ticks\":%llu}}",
+                  type, kind, (unsigned long long)pid, (unsigned long long)start);
+    struct json *record = NULL;
+
+    assert_int_equal(json_parse(text, strlen(text), &record, &err), 0);
+    assert_int_equal(journal_write(j, record, &err), 0);
+    json_free(record);
+}
+
+static int asked(const struct journal *j, uint64_t pid, uint64_t start, struct err *err)
+{
+    auto(json) struct json *undo = json_object();
+
+    json_put_u64(undo, "pid", pid);
+    json_put_u64(undo, "start_ticks", start);
+    return journal_check_others(j, undo, err);
+}
+
+static void two_runs_do_not_hit_one_process(void **state)
+{
+    struct journal *other = open_or_fail(*state, "theirs"), *own = open_or_fail(*state, "ours");
+    struct err err = { 0 };
+
+    assert_int_equal(asked(own, 4711, 5, &err), 0);
+    hit(other, "intent", "pause", 4711, 5);
+    hit(own, "intent", "pause", 4711, 5);
+    assert_true(asked(own, 4711, 5, &err) < 0);
+    assert_int_equal(err.kind, ERR_TARGET);
+    assert_string_equal(err.msg,
+                        "process shop is hit by pause of run theirs just now: let that run "
+                        "end first, or stop it with Ctrl-C");
+    assert_int_equal(asked(own, 4711, 6, &err), 0); /* another process of that number */
+    assert_int_equal(asked(own, 4712, 5, &err), 0);
+    put(other, "reverted", 1);
+    assert_int_equal(asked(own, 4711, 5, &err), 0);
+    put(own, "reverted", 1);
+    journal_close(own);
+    journal_close(other);
+}
+
+static void what_a_dead_run_left_is_for_recover(void **state)
+{
+    auto_free char *lines = lines_of(BEGIN UNDO(1, GONE));
+    struct err err = { 0 };
+
+    write_file(*state, "dead.journal", lines);
+    struct journal *own = open_or_fail(*state, "ours");
+    assert_int_equal(asked(own, 1999999999, 1, &err), 0);
+    journal_close(own);
+    assert_int_equal(journal_recover_all(*state, NULL, NULL), RECOVER_CLEAN);
+}
+
 #define FILE_TEST(f) cmocka_unit_test_setup_teardown(f, dir_up, dir_down)
 
 int main(void)
@@ -507,6 +602,9 @@ int main(void)
         FILE_TEST(a_living_run_is_left_alone),
         FILE_TEST(recover_is_idempotent),
         FILE_TEST(many_recover_one_stopped_process_once),
+        FILE_TEST(what_never_became_a_journal_is_cleared),
+        FILE_TEST(two_runs_do_not_hit_one_process),
+        FILE_TEST(what_a_dead_run_left_is_for_recover),
         cmocka_unit_test(a_missing_directory_is_clean),
     };
 
