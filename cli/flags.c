@@ -83,6 +83,36 @@ void flags_put_text(const struct flags *f, struct doc *map, const char *source, 
     flags_put_path(f, map, source, path, doc_scalar(f->arena, source, text));
 }
 
+/* k6's map: a metric with one condition or several. */
+static void keep_conditions(const struct flags *f, struct doc *list, const struct doc *of_metric)
+{
+    size_t n = of_metric->kind == DOC_LIST ? of_metric->n_items : 1;
+
+    for (size_t i = 0; i < n; i++) {
+        const struct doc *d = of_metric->kind == DOC_LIST ? of_metric->items[i] : of_metric;
+        const char *text = d->kind == DOC_SCALAR
+                               ? arena_printf(f->arena, "%s: %s", of_metric->key, d->text)
+                               : NULL;
+        struct doc *copy = text ? doc_scalar(f->arena, d->source, text) : NULL;
+        if (!copy)
+            continue;
+        copy->line = d->line;
+        copy->col = d->col;
+        doc_list_add(f->arena, list, copy);
+    }
+}
+
+/* What the plan says without a list: one text, one {on:, is:}, or k6's map. */
+static void keep_thresholds(const struct flags *f, struct doc *list, struct doc *old)
+{
+    if (old->kind == DOC_SCALAR || (old->kind == DOC_MAP && doc_get(old, "is"))) {
+        doc_list_add(f->arena, list, old);
+        return;
+    }
+    for (size_t i = 0; old->kind == DOC_MAP && i < old->n_items; i++)
+        keep_conditions(f, list, old->items[i]);
+}
+
 struct doc *flags_list(const struct flags *f, const char *source, const char *key)
 {
     struct doc *list = doc_get_mutable(f->root, key);
@@ -92,8 +122,8 @@ struct doc *flags_list(const struct flags *f, const char *source, const char *ke
     struct doc *old = list;
     list = doc_new(f->arena, DOC_LIST, source);
     doc_map_put(f->arena, f->root, key, list);
-    if (old && old->kind == DOC_SCALAR) /* thresholds: one text */
-        doc_list_add(f->arena, list, old);
+    if (old)
+        keep_thresholds(f, list, old);
     return list;
 }
 

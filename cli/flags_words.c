@@ -7,6 +7,7 @@
 #include "campaign/plan.h"
 #include "cli/flags.h"
 #include "cli/words.h"
+#include "edge/yaml.h"
 
 /* ---- headers, and secrets that must not be in argv ---- */
 
@@ -326,7 +327,13 @@ static void add_proxy(const struct flags *f, struct doc *list, const char *text)
 
 static void add_threshold(const struct flags *f, struct doc *list, const char *text)
 {
-    doc_list_add(f->arena, list, doc_scalar(f->arena, "--threshold", text));
+    struct doc *d = NULL;
+
+    if (*text != '{')
+        d = doc_scalar(f->arena, "--threshold", text);
+    else if (yaml_load("--threshold", text, strlen(text), f->arena, f->diag, &d) < 0)
+        return;
+    doc_list_add(f->arena, list, d);
 }
 
 static const struct {

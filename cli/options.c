@@ -62,8 +62,9 @@ const struct opt plan_options[] = {
     { "proxy", 0, OPT_MANY, "'name=NAME upstream=HOST:PORT listen=HOST:PORT'",
       "an embedded fault proxy; one that only a fault names stands before the target", NULL, NULL },
     { "threshold", 0, OPT_MANY, "CONDITION",
-      "what must hold: 'errors: rate < 1%', 'response_time: p(95) < 500ms in recovery'", NULL,
-      NULL },
+      "what must hold: 'errors: rate < 1%', 'response_time: p(95) < 500ms in recovery', or as "
+      "in plans {on: errors, is: 'rate < 5%', abort: true}",
+      NULL, NULL },
     { "slo", 0, OPT_ONE, "TIME",
       "a success slower than this is not good (default: judged by the baseline)", NULL, NULL },
     { "recover-hold", 0, OPT_ONE, "TIME",
