@@ -131,38 +131,95 @@ static void freeze(void *arg)
     clock_sleep_until(clock_now_ns() + s->freeze_for_ns);
 }
 
-/* Returns false when the connection is gone. */
+/* ---- behaviours: each returns false when the connection is gone ---- */
+
+static bool do_ok(struct conn *c, const char *rest)
+{
+    (void)rest;
+    answer(c, 200, "ok\n");
+    return true;
+}
+
+static bool do_delay(struct conn *c, const char *rest)
+{
+    loop_timer_at(c->timer, c->began_ns + (uint64_t)(strtod(rest, NULL) * 1e6));
+    return true;
+}
+
+static bool do_status(struct conn *c, const char *rest)
+{
+    answer(c, (int)strtol(rest, NULL, 10), "as asked\n");
+    return true;
+}
+
+static bool do_truth(struct conn *c, const char *rest)
+{
+    (void)rest;
+    tell_truth(c);
+    return true;
+}
+
+static bool do_hang(struct conn *c, const char *rest)
+{
+    (void)rest;
+    loop_timer_stop(c->timer);
+    return true;
+}
+
+static bool do_close(struct conn *c, const char *rest)
+{
+    (void)rest;
+    conn_close(c, false);
+    return false;
+}
+
+static bool do_reset(struct conn *c, const char *rest)
+{
+    (void)rest;
+    conn_close(c, true);
+    return false;
+}
+
+static bool do_short(struct conn *c, const char *rest)
+{
+    say(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nten bytes.");
+    return do_close(c, rest);
+}
+
+static bool do_garbage(struct conn *c, const char *rest)
+{
+    say(c, "\x01\x02 this is not HTTP\r\n\r\n");
+    return do_close(c, rest);
+}
+
+static bool do_drip(struct conn *c, const char *rest)
+{
+    (void)rest;
+    say(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
+    c->drips = 1000;
+    loop_timer_at(c->timer, c->began_ns + 100 * NS_PER_MS);
+    return true;
+}
+
 static bool serve(struct conn *c, const char *path)
 {
-    double ms;
-    int status;
+    static const struct {
+        const char *path;
+        bool (*act)(struct conn *c, const char *rest);
+    } behaviours[] = {
+        { "/ok", do_ok },       { "/delay/", do_delay }, { "/status/", do_status },
+        { "/truth", do_truth }, { "/hang", do_hang },    { "/close", do_close },
+        { "/reset", do_reset }, { "/short", do_short },  { "/garbage", do_garbage },
+        { "/drip", do_drip },
+    };
 
     c->began_ns = clock_now_ns();
-    if (sscanf(path, "/delay/%lf", &ms) == 1)
-        loop_timer_at(c->timer, c->began_ns + (uint64_t)(ms * 1e6));
-    else if (sscanf(path, "/status/%d", &status) == 1)
-        answer(c, status, "as asked\n");
-    else if (strncmp(path, "/ok", 3) == 0)
-        answer(c, 200, "ok\n");
-    else if (strncmp(path, "/truth", 6) == 0)
-        tell_truth(c);
-    else if (strncmp(path, "/hang", 5) == 0)
-        loop_timer_stop(c->timer);
-    else if (strncmp(path, "/close", 6) == 0)
-        return conn_close(c, false), false;
-    else if (strncmp(path, "/reset", 6) == 0)
-        return conn_close(c, true), false;
-    else if (strncmp(path, "/short", 6) == 0)
-        return say(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nten bytes."),
-               conn_close(c, false), false;
-    else if (strncmp(path, "/garbage", 8) == 0)
-        return say(c, "\x01\x02 this is not HTTP\r\n\r\n"), conn_close(c, false), false;
-    else if (strncmp(path, "/drip", 5) == 0) {
-        say(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
-        c->drips = 1000;
-        loop_timer_at(c->timer, c->began_ns + 100 * NS_PER_MS);
-    } else
-        answer(c, 404, "no such behaviour\n");
+    for (size_t i = 0; i < ARRAY_LEN(behaviours); i++) {
+        size_t n = strlen(behaviours[i].path);
+        if (strncmp(path, behaviours[i].path, n) == 0)
+            return behaviours[i].act(c, path + n);
+    }
+    answer(c, 404, "no such behaviour\n");
     return true;
 }
 
