@@ -123,6 +123,18 @@ def wait_for(condition, seconds=10.0, what="the condition"):
     raise AssertionError(f"{what} did not come within {seconds} s")
 
 
+def pids_with(text):
+    """Living processes whose command line holds it."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and text.encode() in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            pass
+    return found
+
+
 def attempts(n, test):
     """For figures that a noisy machine can spoil: one of n attempts must show the truth."""
     for i in range(n):
@@ -156,5 +168,5 @@ def main(namespace):
     sys.exit(1 if failed else 0)
 
 
-__all__ = ["CHAOS_LOAD", "ROOT", "Run", "Truth", "attempts", "finish", "folder", "main", "near", "run", "signal", "start",
+__all__ = ["CHAOS_LOAD", "ROOT", "Run", "Truth", "attempts", "finish", "folder", "main", "near", "pids_with", "run", "signal", "start",
            "truth_server", "unused_port", "wait_for"]

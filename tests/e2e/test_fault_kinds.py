@@ -4,7 +4,6 @@ import concurrent.futures
 import http.client
 import json
 import os
-import pathlib
 import subprocess
 import uuid
 
@@ -39,18 +38,6 @@ class Shop:
         self.process.wait()
         for pid in pids_with(self.tag):
             os.kill(pid, signal.SIGKILL)
-
-
-def pids_with(text):
-    """Living processes whose command line holds it."""
-    found = []
-    for entry in pathlib.Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and text.encode() in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-        except OSError:
-            pass
-    return found
 
 
 # ---- what a row looks at ----
