@@ -19,8 +19,13 @@ struct tls_ctx {
     size_t n_connections;
 };
 
+#define SESSIONS_MAX 256 /* kept per server */
+
+/* TLS 1.3 tickets serve once, and one connection may get several: users who connect at the same
+ * time need one each. */
 struct tls_session {
-    SSL_SESSION *newest;
+    SSL_SESSION *kept[SESSIONS_MAX]; /* the newest last */
+    size_t n;
 };
 
 /* ---- errors ---- */
@@ -103,9 +108,25 @@ static int on_new_session(SSL *ssl, SSL_SESSION *session)
 
     if (!slot)
         return 0;
-    SSL_SESSION_free(slot->newest);
-    slot->newest = session;
+    if (slot->n == SESSIONS_MAX) {
+        SSL_SESSION_free(slot->kept[0]);
+        memmove(slot->kept, slot->kept + 1, --slot->n * sizeof(*slot->kept));
+    }
+    slot->kept[slot->n++] = session;
     return 1; /* taken */
+}
+
+static void resume_newest(SSL *ssl, struct tls_session *slot)
+{
+    SSL_SESSION *session = slot->n ? slot->kept[slot->n - 1] : NULL;
+
+    if (!session)
+        return;
+    SSL_set_session(ssl, session);
+    if (SSL_SESSION_get_protocol_version(session) < TLS1_3_VERSION)
+        return; /* serves any number of times */
+    slot->n--;
+    SSL_SESSION_free(session);
 }
 
 struct tls_ctx *tls_ctx_new(const struct tls_opts *opts, struct err *err)
@@ -146,7 +167,8 @@ void tls_session_free(struct tls_session *s)
 {
     if (!s)
         return;
-    SSL_SESSION_free(s->newest);
+    while (s->n > 0)
+        SSL_SESSION_free(s->kept[--s->n]);
     free(s);
 }
 
@@ -189,8 +211,7 @@ struct tls *tls_new(struct tls_ctx *c, int fd, const struct tls_peer *peer)
     }
     if (peer->session) {
         SSL_set_app_data(ssl, peer->session);
-        if (peer->session->newest)
-            SSL_set_session(ssl, peer->session->newest);
+        resume_newest(ssl, peer->session);
     }
     if (++c->n_connections > KEEP_BUFFERS_MAX)
         SSL_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);

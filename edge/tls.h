@@ -26,7 +26,7 @@ static inline void tls_ctx_autofree(struct tls_ctx **c)
     tls_ctx_free(*c);
 }
 
-/* A slot for the session that a later connection to the same server may resume: one per server. */
+/* The sessions that later connections to the same server may resume: one of these per server. */
 struct tls_session;
 struct tls_session *tls_session_new(void);
 void tls_session_free(struct tls_session *s);

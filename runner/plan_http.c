@@ -23,7 +23,7 @@ static const struct param tls_rows[] = {
     PARAM(STR, "min_version", struct tls_plan, min_version, .def = "1.2", .choices = tls_versions,
           .help = "oldest TLS version allowed"),
     PARAM(BOOL, "resume", struct tls_plan, resume, .def = "true",
-          .help = "resume TLS sessions on later connections of the same user"),
+          .help = "resume TLS sessions on later connections"),
 };
 
 static void tls_check(const struct param_ctx *ctx, const struct doc *d, void *base)
