@@ -79,6 +79,7 @@ struct http_multi_opts {
     const char *const *source_addresses; /* n_sources of them, taken in turn */
     size_t n_sources;
     struct http_tls tls;
+    int fd_end; /* a socket gets no such number or a higher one; 0: any */
 };
 
 struct http_multi;

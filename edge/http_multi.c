@@ -4,6 +4,7 @@
  * A lane is a curl share that holds connections: libcurl reuses only what is in it, which is how a
  * user keeps connections of its own. Handles are kept and used again, for they are large. */
 #include <curl/curl.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -110,6 +111,11 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
     int fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 
     (void)purpose;
+    if (fd >= 0 && m->opts.fd_end > 0 && fd >= m->opts.fd_end) {
+        close(fd);
+        fd = -1;
+        errno = EMFILE;
+    }
     if (fd < 0)
         return CURL_SOCKET_BAD;
     m->connections++;

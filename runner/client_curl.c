@@ -6,6 +6,7 @@
 
 #include "edge/http.h"
 #include "runner/client_engine.h"
+#include "runner/limits.h"
 
 #define HEADERS_MAX 340
 
@@ -64,6 +65,7 @@ static struct client *curl_create(const struct client_opts *opts, struct err *er
         .connect_timeout_ns = http->connect_timeout_ns,
         .source_addresses = http->source_addresses.v,
         .n_sources = http->source_addresses.n,
+        .fd_end = limits_socket_end(),
         .tls = { .no_verify = !http->tls.verify,
                  .ca_file = http->tls.ca_file,
                  .cert_file = http->tls.cert_file,

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "runner/conn_internal.h"
+#include "runner/limits.h"
 
 static int add_sources(struct conn_env *e, const struct strs *list, struct err *err)
 {
@@ -26,6 +27,7 @@ struct conn_env *conn_env_new(struct loop *l, const struct http_plan *http, stru
 
     e->loop = l;
     e->http = http;
+    e->fd_end = limits_socket_end();
     e->timers = timers_new(l);
     e->resolver = resolver_new(l, (enum dns_policy)http->dns, http->dns_ttl_ns);
     e->rx = xcalloc(1, CONN_RX_SIZE);

@@ -19,7 +19,8 @@ struct conn_env {
     union address *sources;
     size_t n_sources, next_source;
     uint64_t n_open;
-    char *rx; /* one receive buffer for all connections of the thread */
+    int fd_end; /* no socket has this number or a higher one */
+    char *rx;   /* one receive buffer for all connections of the thread */
 };
 
 struct endpoint {

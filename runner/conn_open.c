@@ -143,6 +143,11 @@ static int begin_connect(struct conn *c, const struct sockaddr *to, socklen_t le
     c->fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0)
         return errno;
+    if (c->fd >= c->env->fd_end) {
+        close(c->fd);
+        c->fd = -1;
+        return EMFILE;
+    }
     c->env->n_open++;
     if (to->sa_family != AF_UNIX) {
         setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));

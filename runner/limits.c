@@ -3,6 +3,7 @@
 #include "runner/limits.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <netdb.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -15,6 +16,7 @@
 #include "runner/user.h"
 
 #define FILES_RESERVED 64   /* logs, reports, epoll, timers, the fault side */
+#define FILES_SPARE 32      /* of those: never a socket's */
 #define FILES_PER_THREAD 16 /* loop, timerfd, eventfd, resolver */
 #define BYTES_PER_USER 8192 /* ours; the kernel's socket buffers come on top */
 #define USERS_PER_THREAD 50
@@ -258,6 +260,15 @@ int limits_raise_files(uint64_t files, struct err *err)
         return err_sys(err, ERR_LIMIT, errno, "raise the limit of open files to %llu",
                        (unsigned long long)files);
     return 0;
+}
+
+int limits_socket_end(void)
+{
+    struct rlimit now;
+
+    if (getrlimit(RLIMIT_NOFILE, &now) < 0 || now.rlim_cur > INT_MAX)
+        return INT_MAX;
+    return now.rlim_cur > 2 * FILES_SPARE ? (int)now.rlim_cur - FILES_SPARE : (int)now.rlim_cur / 2;
 }
 
 static int bind_to(const char *address)

@@ -37,6 +37,10 @@ int limits_check(const struct load_plan *plan, const struct machine *m, const st
 /* Raises the soft limit of open files, never lowers it. */
 int limits_raise_files(uint64_t files, struct err *err) MUST_CHECK;
 
+/* Sockets of the load have numbers below this. The files above stay free for reports, faults and
+ * their undoing, which must work when the load has taken all it can get. */
+int limits_socket_end(void);
+
 /* Each of http.source_addresses is one of this machine. */
 int limits_sources(const struct load_plan *plan, struct err *err) MUST_CHECK;
 
