@@ -1,0 +1,1 @@
+e2e_test(test_load TIMEOUT 240 SERIAL)
