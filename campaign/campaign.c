@@ -256,6 +256,18 @@ static int take_over_signals(struct campaign *c, sigset_t *old, struct err *err)
     return 0;
 }
 
+/* What came while the end was written came too late for anything; let through now, it would only
+ * replace our exit code by a death. */
+static void give_back_signals(struct campaign *c, const sigset_t *old)
+{
+    struct signalfd_siginfo info;
+
+    while (read(c->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+        c->signals++;
+    close(c->signal_fd);
+    pthread_sigmask(SIG_SETMASK, old, NULL);
+}
+
 int campaign_run(const struct campaign_opts *opts, struct result **ret, struct err *err)
 {
     struct campaign c = { .opts = opts, .plan = opts->plan, .load = opts->plan->load };
@@ -285,8 +297,7 @@ int campaign_run(const struct campaign_opts *opts, struct result **ret, struct e
     cell_free(c.second_cell);
     latch_free(c.abort);
     latch_free(c.hurry);
-    close(c.signal_fd);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    give_back_signals(&c, &old);
     if (err_is_set(&c.failed) && err)
         *err = c.failed;
     return c.result->exit_code;
