@@ -108,6 +108,28 @@ static int stand_before_target(struct campaign *c, struct err *err)
     return 0;
 }
 
+/* Nobody can know a port that was picked just now, so such a proxy is there for our own load, if
+ * it leads where that goes. Otherwise its faults would hit nobody, and the run would pass. */
+static int send_load_through(struct campaign *c, const struct proxy_plan *row, struct err *err)
+{
+    auto_free char *upstream = upstream_of(c->load.target);
+    size_t n = strlen(row->listen);
+    char address[64];
+
+    if (n < 2 || strcmp(row->listen + n - 2, ":0") != 0)
+        return 0;
+    if (strcmp(row->upstream, upstream) != 0 || c->connect_to || c->plan->target_proxy)
+        return err_set(err, ERR_PREPARE, EADDRNOTAVAIL,
+                       "proxy '%s': no load goes through it: give it listen: with a port that your "
+                       "clients know, or upstream: '%s' to stand before the target, one proxy at "
+                       "most",
+                       row->name, upstream);
+    if (proxies_address(c->env.proxies, row->name, address, err) < 0)
+        return -EIO;
+    c->connect_to = xstrdup(address);
+    return 0;
+}
+
 static int start_proxies(struct campaign *c, struct err *err)
 {
     const struct plan *p = c->plan;
@@ -118,7 +140,8 @@ static int start_proxies(struct campaign *c, struct err *err)
     if (!c->env.proxies)
         return -EIO;
     for (size_t i = 0; i < p->n_proxies; i++)
-        if (proxies_add(c->env.proxies, &p->proxies[i], err) < 0)
+        if (proxies_add(c->env.proxies, &p->proxies[i], err) < 0 ||
+            send_load_through(c, &p->proxies[i], err) < 0)
             return -EIO;
     return p->target_proxy ? stand_before_target(c, err) : 0;
 }

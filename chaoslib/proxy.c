@@ -16,7 +16,7 @@ static const struct param proxy_rows[] = {
     PARAM(STR, "name", struct proxy_plan, name, .required = true,
           .help = "what faults call it: {latency: {proxy: NAME, …}}"),
     PARAM(STR, "listen", struct proxy_plan, listen, .def = "127.0.0.1:0",
-          .help = "where it listens; port 0 picks a free one"),
+          .help = "where it listens; without it, or with port 0, it stands before the target"),
     PARAM(STR, "upstream", struct proxy_plan, upstream, .required = true,
           .help = "where it leads: 127.0.0.1:5001, [::1]:80, unix:/path"),
     PARAM(ENUM, "protocol", struct proxy_plan, protocol, .def = "auto", .choices = protocols,
