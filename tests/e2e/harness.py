@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import traceback
+import uuid
 
 CHAOS_LOAD = os.environ.get("CHAOS_LOAD", "build/dev/cli/chaos-load")
 TRUTH_SERVER = os.environ.get("TRUTH_SERVER", "build/dev/tests/truth_server")
@@ -105,6 +106,32 @@ def truth_server(*options):
         server.stop()
 
 
+class Shop:
+    """The demo target as a process of its own, which faults may kill and start again."""
+
+    def __init__(self):
+        self.tag = "shop-" + uuid.uuid4().hex[:12]
+        self.port = unused_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = subprocess.Popen([CHAOS_LOAD, "target", "--listen", f"127.0.0.1:{self.port}", "--latency", "0",
+                                         "--name", self.tag], stdin=subprocess.DEVNULL, start_new_session=True)
+        wait_for(self.is_healthy, what="the shop")
+
+    def is_healthy(self):
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
+            connection.request("GET", "/health")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        for pid in pids_with(self.tag):
+            os.kill(pid, signal.SIGKILL)
+
+
 def unused_port():
     """A port on which nobody listens."""
     import socket
@@ -168,5 +195,5 @@ def main(namespace):
     sys.exit(1 if failed else 0)
 
 
-__all__ = ["CHAOS_LOAD", "ROOT", "Run", "Truth", "attempts", "finish", "folder", "main", "near", "pids_with", "run", "signal", "start",
+__all__ = ["CHAOS_LOAD", "ROOT", "Run", "Shop", "Truth", "attempts", "finish", "folder", "main", "near", "pids_with", "run", "signal", "start",
            "truth_server", "unused_port", "wait_for"]

@@ -1,43 +1,14 @@
 """Every kind of fault once, through `chaos-load run` against `chaos-load target`: what the load sees is what was asked
 for, the instants are right, and nothing stays behind. One row per kind; rows run side by side."""
 import concurrent.futures
-import http.client
 import json
 import os
-import subprocess
-import uuid
 
 from harness import *
-from harness import CHAOS_LOAD
 
 SIDE_BY_SIDE = 3
 USERS = 4
 FAULT_AT, HELD = 1000, 1000
-
-
-class Shop:
-    """The demo target as a process of its own, which faults may kill and start again."""
-
-    def __init__(self):
-        self.tag = "shop-" + uuid.uuid4().hex[:12]
-        self.port = unused_port()
-        self.process = subprocess.Popen([CHAOS_LOAD, "target", "--listen", f"127.0.0.1:{self.port}", "--latency", "0",
-                                         "--name", self.tag], stdin=subprocess.DEVNULL, start_new_session=True)
-        wait_for(self.is_healthy, what="the shop")
-
-    def is_healthy(self):
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
-            connection.request("GET", "/health")
-            return connection.getresponse().status == 200
-        except OSError:
-            return False
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
-        for pid in pids_with(self.tag):
-            os.kill(pid, signal.SIGKILL)
 
 
 # ---- what a row looks at ----
