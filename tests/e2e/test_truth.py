@@ -100,6 +100,70 @@ def test_rows_sum_to_the_totals():
     assert sum(p["totals"]["requests"] for p in a["phases"]) == a["totals"]["requests"]
 
 
+def agree(result):
+    """However it is cut, it is the same requests."""
+    for key in ("requests", "successes", "failures", "dropped"):
+        total = result["totals"][key]
+        for name in ("phases", "endpoints"):
+            assert sum(x["totals"][key] for x in result[name]) == total, (key, name, total)
+        by_endpoint = [e["totals"][key] for p in result["phases"] for e in p["endpoints"]]
+        assert sum(by_endpoint) == total, (key, total, by_endpoint)
+    assert sum(r["successes"] for r in result["rows"]) == result["totals"]["successes"]
+    assert sum(r["failures"] for r in result["rows"]) == result["totals"]["failures"]
+    assert sum(e["count"] for e in result["errors"]) == result["totals"]["failures"], result["errors"]
+    for figures in ("response_time", "service_time", "failed"):
+        assert sum(p[figures]["count"] for p in result["phases"]) == result[figures]["count"], figures
+    # Each has a response time, or is a failure of which nothing is known but when it ended; dropped ones beside those.
+    assert result["response_time"]["count"] + result["failed"]["count"] == result["totals"]["requests"], result["totals"]
+
+
+ENDS = {  # how it ends: options, exit code, class of the failures
+    "by itself": (["-t", "2s"], 0, {}),
+    "by itself, in flight cut": (["-t", "1s", "--stop-timeout", "100ms"], 0, {"interrupted"}),
+    "by Ctrl-C": (["-t", "60s"], 130, {"interrupted"}),
+    "by a threshold": (["-t", "60s", "--threshold", "{on: requests, is: 'count < 100', abort: true}"], 1, {"interrupted"}),
+}
+
+
+def test_every_request_is_accounted_for_however_it_ends():
+    for how, (options, exit_code, classes) in ENDS.items():
+        for load in (["-u", 40, "-r", 1000], ["--arrivals", "100/s"]):
+            with truth_server() as server, folder() as tmp:
+                args = ["run", "-H", server.url, *load, "--task", "GET /delay/300", "--task", "GET /ok?2", *options]
+                if load[0] == "-u":
+                    args += ["--think", "between(10ms, 50ms)"]
+                process = start(args, tmp / "out")
+                if how == "by Ctrl-C":
+                    wait_for(lambda: server.truth()["requests"] > 150, what="load")
+                    process.send_signal(signal.SIGINT)
+                r = finish(process, args, tmp / "out").expect(exit_code)
+                seen = server.truth()["requests"]
+            total = r.result["totals"]["requests"] - r.result["totals"]["dropped"]
+            # What was cut before it was sent is ours alone; nothing that was sent is forgotten.
+            assert seen <= total <= seen + r.errors().get("interrupted", 0), (how, load, total, seen)
+            assert set(r.errors()) <= set(classes), (how, load, r.errors())
+            agree(r.result)
+
+
+def test_littles_law_holds():
+    """Users = throughput x (response time + think time), whatever the server does."""
+
+    def once():
+        with truth_server() as server:
+            r = measured("-H", server.url, "-u", 30, "-t", "4s", "--think", "between(20ms, 60ms)", "--stop-timeout", "5s",
+                         "--task", "GET /delay/20 2", "--task", "GET /delay/60", "--seed", 2).result
+        rate = r["totals"]["requests"] / r["duration_ms"]
+        users = rate * (r["response_time"]["mean_ms"] + 40)
+        assert near(users, 30, 0.04), (users, r["totals"], r["response_time"])
+        with truth_server() as server:
+            r = measured("-H", server.url, "--arrivals", "200/s poisson", "-t", "4s", "--task", "GET /delay/100", "--seed", 2).result
+        busy = [row["in_flight"] for row in r["rows"][:4]]
+        assert near(sum(busy) / 4, 20, 0, 12), busy
+        assert near(r["totals"]["requests"], 800, 0, 4 * 800 ** 0.5), r["totals"]
+
+    attempts(3, once)
+
+
 def test_one_thread_is_many_threads():
     def counts(threads):
         with truth_server() as server:
