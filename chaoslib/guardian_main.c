@@ -120,17 +120,27 @@ static struct armed *first_due(const struct watch *w)
     return first;
 }
 
-static void write_text(const char *path, const char *text)
+/* What it keeps may be secret: no core file of it, and nobody may look into its memory. What it
+ * starts is not bound by that. */
+static void keep_secrets(bool yes)
 {
-    auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
+    prctl(PR_SET_DUMPABLE, yes ? 0 : 1);
+}
+
+/* Who may not be dumped may not open its own file either, for a moment. */
+static void set_oom_score(const char *text)
+{
+    keep_secrets(false);
+    auto_close int fd = open(OOM_PATH, O_WRONLY | O_CLOEXEC);
 
     if (fd >= 0)
         err_ignore((int)write(fd, text, strlen(text)), "a wish: lowering it needs a privilege");
+    keep_secrets(true);
 }
 
 static enum recover_result recover(struct watch *w, uint64_t only_seq)
 {
-    write_text(OOM_PATH, w->oom_score);
+    set_oom_score(w->oom_score);
     return journal_recover_with(&(struct recovery){
         .path = w->journal_path,
         .kept = kept_of,
@@ -232,7 +242,7 @@ static void stay_alive(struct watch *w)
 
     w->oom_score[MAX(n, 0)] = '\0';
     if (n > 0)
-        write_text(OOM_PATH, "-500");
+        set_oom_score("-500");
 }
 
 static void ignore_signals(void)
@@ -271,11 +281,13 @@ int guardian_main(const char *journal_path)
     w.journal_path = path;
     let_go();
     stay_alive(&w);
+    keep_secrets(true);
     answer(); /* armed */
     if (watch_over(&w) == HEARD_DEATH || w.n_armed > 0)
         exit_code = (int)recover(&w, 0);
     while (w.n_kept > 0)
         forget(&w, w.kept[0].seq);
+    keep_secrets(false); /* a leak checker at our end looks into our memory */
     free(w.kept);
     free(w.armed);
     return exit_code;

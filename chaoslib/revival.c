@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/parse.h"
 #include "chaoslib/process_find.h"
+#include "chaoslib/secret.h"
 
 #define ENV_MAX ((size_t)2 << 20)
 #define LOOK_AGAIN_NS (10 * NS_PER_MS)
@@ -40,26 +41,22 @@ static char *read_link(pid_t pid, const char *what)
 
 static int read_env(pid_t pid, struct revival *v)
 {
-    auto_buf struct buf text = BUF_INIT(ENV_MAX);
     char path[64];
+    ssize_t n = 1;
+    size_t len = 0;
 
     proc_path(path, pid, "environ");
     auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    for (;;) {
-        char *room = buf_reserve(&text, 16 << 10);
-        ssize_t n = room ? read(fd, room, 16 << 10) : -1;
-        if (n < 0)
-            return room ? -errno : -E2BIG;
-        if (n == 0)
-            break;
-        text.len += (size_t)n;
-        text.data[text.len] = '\0';
+    char *text = fd >= 0 ? secret_new(ENV_MAX) : NULL;
+    while (text && len < ENV_MAX && (n = read(fd, text + len, ENV_MAX - len)) > 0)
+        len += (size_t)n;
+    v->env = text && n == 0 ? secret_new(len) : NULL;
+    if (v->env) {
+        memcpy(v->env, text, len);
+        v->env_len = len;
     }
-    v->env_len = text.len;
-    v->env = buf_take(&text);
-    return 0;
+    secret_free(text, ENV_MAX);
+    return v->env ? 0 : -EIO;
 }
 
 /* Only a plain file can be written on; a pipe's or terminal's other end is someone else's. */
@@ -217,9 +214,7 @@ int revival_read(const struct proc_id *id, struct revival *ret, struct err *err)
 
 void revival_done(struct revival *v)
 {
-    if (v->env)
-        mem_wipe(v->env, v->env_len);
-    free(v->env);
+    secret_free(v->env, v->env_len);
     free(v->argv);
     free(v->program);
     free(v->cwd);
@@ -269,8 +264,8 @@ static int nibble(char c)
 
 static void env_from_hex(struct revival *v, const char *hex)
 {
-    v->env_len = strlen(hex) / 2;
-    v->env = xcalloc(v->env_len + 1, 1);
+    v->env = secret_new(strlen(hex) / 2);
+    v->env_len = v->env ? strlen(hex) / 2 : 0;
     for (size_t i = 0; i < v->env_len; i++)
         v->env[i] = (char)(nibble(hex[2 * i]) * 16 + nibble(hex[2 * i + 1]));
 }
