@@ -110,7 +110,7 @@ static int on_new_session(SSL *ssl, SSL_SESSION *session)
         return 0;
     if (slot->n == SESSIONS_MAX) {
         SSL_SESSION_free(slot->kept[0]);
-        memmove(slot->kept, slot->kept + 1, --slot->n * sizeof(*slot->kept));
+        memmove(slot->kept, slot->kept + 1, --slot->n * sizeof(SSL_SESSION *));
     }
     slot->kept[slot->n++] = session;
     return 1; /* taken */
