@@ -152,6 +152,15 @@ static void stages_from(const struct reading *r, const struct items *items, bool
         diag_add(r->ctx->diag, r->d, "the stages together last longer than 366 days");
 }
 
+static double peak_of(const struct load_plan_part *p)
+{
+    double peak = p->start_value;
+
+    for (size_t i = 0; p->stages && i < p->n_stages; i++)
+        peak = MAX(peak, p->stages[i].target);
+    return peak;
+}
+
 static void closed_from(const struct reading *r, const struct load_row *row,
                         struct load_plan_part *p)
 {
@@ -161,6 +170,9 @@ static void closed_from(const struct reading *r, const struct load_row *row,
     refuse_with(r, r->d, "stages", "for");
     if (doc_get(r->d, "stages")) {
         stages_from(r, &row->stages, false, p);
+        if (p->n_stages > 0 && p->stages && peak_of(p) <= 0)
+            diag_add(r->ctx->diag, doc_get(r->d, "stages"),
+                     "no stage has users: write for example {for: 1m, users: 10}");
         return;
     }
     if (!make_stages(r, p, 1))
@@ -172,15 +184,6 @@ static void closed_from(const struct reading *r, const struct load_row *row,
     p->duration_ns = row->duration_ns;
     if (doc_get(r->d, "for") && row->duration_ns == 0)
         diag_add(r->ctx->diag, doc_get(r->d, "for"), "0 s of load; leave 'for' out for no end");
-}
-
-static double peak_of(const struct load_plan_part *p)
-{
-    double peak = p->start_value;
-
-    for (size_t i = 0; p->stages && i < p->n_stages; i++)
-        peak = MAX(peak, p->stages[i].target);
-    return peak;
 }
 
 static void open_from(const struct reading *r, const struct arrivals_row *row,

@@ -166,6 +166,8 @@ static const struct {
       "plan.yaml:3:7: load: expected a map such as {users: 10, for: 1m}, not a value\n" },
     { OK_HEAD "load: {stages: [{for: 0s, users: 5}]}\n",
       "plan.yaml:3:7: load: the stages together last 0 s\n" },
+    { OK_HEAD "load: {stages: [{for: 1m, users: 0}]}\n",
+      "plan.yaml:3:16: load.stages: no stage has users: write for example {for: 1m, users: 10}\n" },
     { HEAD "users: [{name: shop, tasks: [{get: /}]}]\n"
            "load: {users: 1, class: shp}\n",
       "plan.yaml:3:25: load.class: no user class 'shp', did you mean 'shop'?\n" },
