@@ -121,7 +121,6 @@ static void watch_generator(struct campaign *c)
     if (c->status.cpu_share > 0.95)
         c->busy_seconds++;
     r->cpu_share_max = MAX(r->cpu_share_max, c->status.cpu_share);
-    r->users_max = MAX(r->users_max, c->status.users);
     r->arrivals_due = c->status.arrivals_due;
     r->iterations = c->status.iterations;
 }
@@ -161,6 +160,7 @@ static void fetch(struct campaign *c, uint64_t timeout_ns)
 {
     if (runner_collect(c->runner, c->delta, &c->status, timeout_ns) > 0)
         log_debug("runner.late", "a worker did not answer within %.0f ms", ns_to_ms(timeout_ns));
+    c->result->users_max = MAX(c->result->users_max, c->status.users_peak);
 }
 
 void measure_tick(struct campaign *c, uint64_t now_ns)

@@ -188,11 +188,6 @@ bool drive_is_done(const struct drive *d)
     return d->ended && d->n_live == 0;
 }
 
-uint64_t drive_users(const struct drive *d)
-{
-    return d->n_live;
-}
-
 uint64_t drive_users_wanted(const struct drive *d)
 {
     return drive_is_open(d) ? d->n_live : closed_users_wanted(d);

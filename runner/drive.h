@@ -7,6 +7,22 @@
 /* How many users or arrivals one wake-up may begin before sockets get their turn. */
 #define BATCH_MAX 256
 
+/* A user begins; an arrival is taken. */
+static inline void live_more(struct drive *d)
+{
+    struct worker *w = d->w;
+
+    d->n_live++;
+    w->n_users++;
+    w->users_peak = MAX(w->users_peak, w->n_users);
+}
+
+static inline void live_less(struct drive *d)
+{
+    d->n_live--;
+    d->w->n_users--;
+}
+
 struct actor *actor_new(struct drive *d, const struct user_id *id);
 void actor_free(struct actor *a); /* nothing may be in flight */
 void actor_move(struct actor *a, const struct user_move *move, uint64_t now_ns);

@@ -88,7 +88,7 @@ static void begin_user(struct drive *d, uint64_t i, uint64_t at_ns)
                                                .number = number,
                                                .id = d->first_id + number,
                                                .left = p->left });
-    d->n_live++;
+    live_more(d);
 
     struct actor *a = p->actor;
     struct user_move move = user_wake(&a->user, d->w->opts.cast, at_ns);
@@ -117,7 +117,7 @@ void closed_actor_over(struct actor *a)
     }
     p->actor = NULL;
     p->again_ns = 0;
-    d->n_live--;
+    live_less(d);
     actor_free(a);
     if (again_ns && !d->ended)
         begin_user(d, (uint64_t)(p - d->closed.places), again_ns);

@@ -116,7 +116,7 @@ static void arrive(struct drive *d, uint32_t user_class, uint64_t now_ns)
         drop(d, task, at_ns, now_ns);
         return;
     }
-    d->n_live++;
+    live_more(d);
 
     struct user_move move = user_arrive(&a->user, w->opts.plan->seed, n, task, at_ns);
 
@@ -171,7 +171,7 @@ void open_actor_over(struct actor *a)
 {
     struct drive *d = a->drive;
 
-    d->n_live--;
+    live_less(d);
     TAILQ_INSERT_HEAD(&d->open.free[a->user.user_class], a, link);
     end_if_last(d);
 }

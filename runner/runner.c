@@ -286,6 +286,7 @@ static void sum_status(const struct runner *r, struct runner_status *ret)
         uint64_t oldest = ret->oldest_in_flight_sched_ns;
 
         ret->users += w->users;
+        ret->users_peak += w->users_peak;
         ret->users_wanted += w->users_wanted;
         ret->in_flight += w->in_flight;
         ret->arrivals_due += w->arrivals_due;

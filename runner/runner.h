@@ -32,7 +32,8 @@ int runner_start(struct runner *r, uint64_t start_ns, struct err *err) MUST_CHEC
 void runner_mark(struct runner *r, uint32_t phase, uint64_t start_ns);
 
 struct runner_status {
-    uint64_t users; /* running now */
+    uint64_t users;      /* running now */
+    uint64_t users_peak; /* the most since the last call */
     uint64_t users_wanted;
     uint64_t in_flight;
     uint64_t oldest_in_flight_sched_ns; /* 0: none */

@@ -55,6 +55,8 @@ static void fill_report(struct worker *w, struct worker_report *r)
     const struct actor *oldest = TAILQ_FIRST(&w->in_flight);
 
     *r = (struct worker_report){ .stats = w->delta,
+                                 .users = w->n_users,
+                                 .users_peak = w->users_peak,
                                  .in_flight = w->n_in_flight,
                                  .oldest_sched_ns = oldest ? oldest->sched_ns : 0,
                                  .arrivals_due = w->arrivals_due,
@@ -62,10 +64,9 @@ static void fill_report(struct worker *w, struct worker_report *r)
                                  .iterations = w->iterations,
                                  .connections = client_connections(w->client),
                                  .done = w->n_in_flight == 0 && drives_are_done(w) };
-    for (size_t i = 0; i < w->opts.plan->n_parts; i++) {
-        r->users += drive_users(&w->drives[i]);
+    for (size_t i = 0; i < w->opts.plan->n_parts; i++)
         r->users_wanted += drive_users_wanted(&w->drives[i]);
-    }
+    w->users_peak = w->n_users;
 }
 
 static void measure_cpu(struct worker *w, struct worker_report *r)

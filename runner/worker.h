@@ -23,7 +23,7 @@ struct worker_opts {
 /* What a worker tells; counts are since the start of the run. */
 struct worker_report {
     struct stats *stats; /* the delta; the asker's until it gives it back with the next request */
-    uint64_t users, users_wanted, in_flight, oldest_sched_ns;
+    uint64_t users, users_peak, users_wanted, in_flight, oldest_sched_ns;
     uint64_t arrivals_due, arrivals_dropped, iterations, connections;
     double cpu_share; /* of this thread since its last report */
     bool done;        /* every part ended and nothing is in flight */

@@ -102,9 +102,10 @@ struct worker {
     struct trace *trace;
     struct actor_list in_flight;
     uint64_t n_in_flight;
-    struct visit_list visits; /* unused ones */
-    char why[WHY_MAX];        /* of the failure being recorded */
-    struct request_text text; /* of the request just rendered, or looked at */
+    uint64_t n_users, users_peak; /* n_live of all drives; the most since the last report */
+    struct visit_list visits;     /* unused ones */
+    char why[WHY_MAX];            /* of the failure being recorded */
+    struct request_text text;     /* of the request just rendered, or looked at */
     struct phase_start *phases;
     size_t n_phases;
     uint64_t wall_minus_mono_ns;
@@ -126,7 +127,6 @@ void drive_done(struct drive *d);
 void drive_start(struct drive *d, uint64_t start_ns);
 void drive_stop(struct drive *d); /* nobody begins anything any more; who waits, goes */
 bool drive_is_done(const struct drive *d);
-uint64_t drive_users(const struct drive *d);
 uint64_t drive_users_wanted(const struct drive *d);
 /* The request that visit_begin began has ended and was recorded. `sent` is false when it never
  * left. */

@@ -305,6 +305,7 @@ def test_who_the_users_are():
                  f"  - {{name: b, weight: 2, {think}, tasks: [{{get: /ok?b}}]}}\n"
                  f"  - {{name: c, {think}, tasks: [{{get: /ok?c}}]}}\nload: {{users: 12, iterations: 240}}\n")
         assert endpoints(r) == {"GET /ok?a": 60, "GET /ok?b": 120, "GET /ok?c": 60}, endpoints(r)
+        assert r.result["generator"]["users_max"] == 12, r.result["generator"]
         r = play(f"{target}users: [{{sequential: true, tasks: [{{get: /ok?1}}, {{get: /ok?2}}, "
                  "{name: both, steps: [{get: /ok?3}, {get: /ok?4}]}]}]\nload: {users: 2, iterations: 12}\n")
         assert endpoints(r) == {f"GET /ok?{i}": 4 for i in (1, 2, 3, 4)}, endpoints(r)
@@ -351,6 +352,7 @@ def test_dropped_arrivals_are_failures():
         assert server.truth()["requests"] == 1
     assert r.result["totals"] == {"requests": 50, "successes": 1, "failures": 49, "dropped": 49}, r.result["totals"]
     assert r.result["generator"]["arrivals_due"] == 50, r.result["generator"]
+    assert r.result["generator"]["users_max"] == 1, r.result["generator"]
 
 
 # ---- the generator's own limits ----
