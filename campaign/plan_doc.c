@@ -209,8 +209,9 @@ static bool is_told(struct told *told, const struct param_table *t)
     return false;
 }
 
+// NOLINTNEXTLINE(misc-no-recursion): tables nest as deep as they are written
 static void put_table(const struct pen *pen, struct buf *out, const struct param_table *t,
-                      struct told *told) // NOLINT(misc-no-recursion)
+                      struct told *told)
 {
     auto_free char *title = xasprintf("`%s`", t->title);
 

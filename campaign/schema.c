@@ -93,8 +93,8 @@ static struct json *number_schema(const struct param *row)
 
 static struct json *table_reference(struct json *defs, const struct param_table *t);
 
-static struct json *row_schema(struct json *defs,
-                               const struct param *row) // NOLINT(misc-no-recursion)
+// NOLINTNEXTLINE(misc-no-recursion): tables nest as deep as they are written
+static struct json *row_schema(struct json *defs, const struct param *row)
 {
     struct json *j;
 
@@ -120,8 +120,9 @@ static struct json *row_schema(struct json *defs,
     return parsed(shapes[row->type]);
 }
 
+// NOLINTNEXTLINE(misc-no-recursion): tables nest as deep as they are written
 static void put_row(struct json *defs, struct json *properties, const struct param *row,
-                    const char *name) // NOLINT(misc-no-recursion)
+                    const char *name)
 {
     struct json *j = row_schema(defs, row);
 
@@ -136,8 +137,8 @@ static void put_row(struct json *defs, struct json *properties, const struct par
 }
 
 /* Properties of all rows, under their names and aliases. */
-static void put_rows(struct json *defs, struct json *properties,
-                     const struct param_table *t) // NOLINT(misc-no-recursion)
+// NOLINTNEXTLINE(misc-no-recursion): tables nest as deep as they are written
+static void put_rows(struct json *defs, struct json *properties, const struct param_table *t)
 {
     for (size_t i = 0; i < t->n; i++) {
         const struct param *row = &t->rows[i];
@@ -173,8 +174,8 @@ static struct json *map_schema(struct json **ret_properties)
     return j;
 }
 
-static void define(struct json *defs, const char *name,
-                   const struct param_table *t) // NOLINT(misc-no-recursion)
+// NOLINTNEXTLINE(misc-no-recursion): tables nest as deep as they are written
+static void define(struct json *defs, const char *name, const struct param_table *t)
 {
     struct json *properties;
 
@@ -186,8 +187,8 @@ static void define(struct json *defs, const char *name,
     put_required(j, t);
 }
 
-static struct json *table_reference(struct json *defs,
-                                    const struct param_table *t) // NOLINT(misc-no-recursion)
+// NOLINTNEXTLINE(misc-no-recursion): tables nest as deep as they are written
+static struct json *table_reference(struct json *defs, const struct param_table *t)
 {
     auto_buf struct buf name = BUF_INIT(256);
 

@@ -342,7 +342,8 @@ static int check_other(const char *path, const struct json *undo, struct err *er
         return 0; /* gone by now, or for recover to complain about */
     for (const struct json *r = scan.writer_alive ? json_first(scan.open) : NULL; r && rc == 0;
          r = json_next(r))
-        if (is_same_process(undo, json_get(r, "undo")) && strcmp(json_str(r, "kind", ""), "run"))
+        if (is_same_process(undo, json_get(r, "undo")) &&
+            strcmp(json_str(r, "kind", ""), "run") != 0)
             rc = err_set(err, ERR_TARGET, EBUSY,
                          "%s is hit by %s of run %s just now: let that run end first, or stop it "
                          "with Ctrl-C",

@@ -103,7 +103,7 @@ int proxy_addr_bind(const struct proxy_addr *a, const char *text, int *ret_fd, s
 
 int proxy_addr_text(int fd, char out[64], struct err *err)
 {
-    struct sockaddr_storage sa;
+    struct sockaddr_storage sa = { 0 };
     socklen_t len = sizeof sa;
     char host[NI_MAXHOST], port[NI_MAXSERV];
 

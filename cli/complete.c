@@ -163,8 +163,8 @@ static void zsh_escaped(struct buf *out, const char *s)
 static void zsh_action(struct buf *out, const char *complete)
 {
     if (!complete)
-        buf_addc(out, ' ');
-    else if (strcmp(complete, "file") == 0)
+        complete = "";
+    if (strcmp(complete, "file") == 0)
         buf_adds(out, "_files");
     else if (strcmp(complete, "dir") == 0)
         buf_adds(out, "_files -/");

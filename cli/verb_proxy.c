@@ -91,7 +91,7 @@ static void block_ends(void)
     sigemptyset(&ends);
     sigaddset(&ends, SIGINT);
     sigaddset(&ends, SIGTERM);
-    sigprocmask(SIG_BLOCK, &ends, NULL);
+    pthread_sigmask(SIG_BLOCK, &ends, NULL);
 }
 
 static int proxy(const struct verb *v, const struct verb_args *args)

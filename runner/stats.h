@@ -100,7 +100,7 @@ bool stats_is_empty(const struct stats *s);
  * keeps the first as well. */
 void stats_note_example(struct stats *s, enum fail_class fail, const char *task, const char *why);
 
-struct cell *cell_new(void);
+struct cell *cell_new(void) __attribute__((returns_nonnull));
 void cell_free(struct cell *c);
 void cell_record(struct cell *c, const struct sample *sample);
 void cell_merge(struct cell *into, const struct cell *from);
