@@ -330,7 +330,7 @@ static int take_fd(int *fd)
 /* Starts argv with its stdout in a pipe; the reading end, or negative. */
 static int start_piped(const char *const *argv, struct proc_id *ret, struct err *err)
 {
-    struct proc_spawn_opts opts = { .argv = argv, .new_session = true };
+    struct proc_spawn_opts opts = { .argv = argv, .die_with_parent = true, .new_session = true };
     int ends[2];
 
     if (pipe2(ends, O_CLOEXEC) < 0)

@@ -37,7 +37,8 @@ struct proc_spawn_opts {
 int proc_spawn(const struct proc_spawn_opts *opts, struct proc_id *ret, struct err *err) MUST_CHECK;
 
 /* Runs to the end: stdout into ret_out (may be NULL, up to its max). Returns the exit status (>= 0;
- * 128+n for a signal), or negative. Killed, and -ETIMEDOUT, after timeout_ms. */
+ * 128+n for a signal), or negative. Killed, and -ETIMEDOUT, after timeout_ms; killed also when the
+ * calling thread ends before it. */
 int proc_run(const char *const *argv, uint64_t timeout_ms, struct buf *ret_out,
              struct err *err) MUST_CHECK;
 

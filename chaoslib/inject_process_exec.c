@@ -11,6 +11,9 @@
 
 #define OUTPUT_MAX ((size_t)64 << 10)
 #define TIMEOUT_MAX_MS 3600000
+/* A command that was still running when we were killed dies with us, but a moment later; what
+ * undoes it must come after. */
+#define DYING_NS (50 * NS_PER_MS)
 
 struct exec_params {
     const char *process;
@@ -158,6 +161,7 @@ static int exec_undo(const struct json *record, struct err *err)
 
     for (const struct json *j = json_first(list); j; j = json_next(j))
         argv[n++] = xstrdup(json_str(j, "", ""));
+    clock_sleep_until(clock_now_ns() + DYING_NS);
     if (n == 0)
         rc = err_set(err, ERR_REVERT, EINVAL, "the journal names no command");
     else
