@@ -13,6 +13,11 @@ struct offspring {
     const char *run_id;
 };
 
+/* Before the start, when there is no number yet: whoever has `mark` in the environment is one of
+ * them. To be retired when offspring_announce was called. */
+#define OFFSPRING_MARK "CHAOS_LOAD_CHILD"
+int offspring_expect(const struct offspring *o, const char *name, const char *mark,
+                     uint64_t *ret_seq, struct err *err) MUST_CHECK;
 /* Right after the start; `id` leads its own session. *ret_seq is 0 without a journal. */
 int offspring_announce(const struct offspring *o, const char *name, const struct proc_id *id,
                        uint64_t *ret_seq, struct err *err) MUST_CHECK;

@@ -136,28 +136,29 @@ static bool is_overridden(const struct pairs *env, const char *entry)
 }
 
 /* Ours, with the plan's instead of or beside them. The block of texts comes back in `own`. */
-static const char **environment(const struct pairs *env, char ***ret_own)
+static const char **environment(const struct pairs *env, const char *mark, char ***ret_own)
 {
     size_t ours = 0, n = 0;
 
     while (environ && environ[ours])
         ours++;
-    const char **all = xcalloc(ours + env->n + 1, sizeof(*all));
+    const char **all = xcalloc(ours + env->n + 2, sizeof(*all));
     char **own = xcalloc(env->n + 1, sizeof(*own));
     for (size_t i = 0; i < ours; i++)
         if (!is_overridden(env, environ[i]))
             all[n++] = environ[i];
     for (size_t i = 0; i < env->n; i++)
         all[n++] = own[i] = xasprintf("%s=%s", env->keys[i], env->values[i]);
+    all[n++] = mark;
     *ret_own = own;
     return all;
 }
 
-static int spawn_child(struct processes *p, struct member *m, struct err *err)
+static int spawn_child(struct processes *p, struct member *m, const char *mark, struct err *err)
 {
     char **own;
     auto_free const char **argv = xcalloc(m->plan->run.n + 1, sizeof(*argv));
-    auto_free const char **env = environment(&m->plan->env, &own);
+    auto_free const char **env = environment(&m->plan->env, mark, &own);
 
     memcpy(argv, m->plan->run.v, m->plan->run.n * sizeof(*argv));
     if (!p->spawner)
@@ -182,9 +183,16 @@ static int member_start(struct processes *p, struct member *m, struct err *err)
 {
     m->exited = m->reported = false;
     m->how[0] = '\0';
-    if (spawn_child(p, m, err) < 0)
+    uint64_t expected;
+    auto_free char *mark = xasprintf(OFFSPRING_MARK "=%s.%d.%llx", m->plan->name, getpid(),
+                                     (unsigned long long)rng_entropy());
+    int rc = offspring_expect(&p->offspring, m->plan->name, mark, &expected, err);
+    if (rc == 0)
+        rc = spawn_child(p, m, mark, err);
+    if (rc < 0) {
+        offspring_retire(&p->offspring, expected);
         return err_wrap(err, "cannot start process '%s'", m->plan->name);
-    int rc = 0;
+    }
     m->pidfd = pidfd_open(m->id.pid, 0);
     if (m->pidfd < 0)
         rc = err_sys(err, ERR_PREPARE, errno, "cannot watch process '%s'", m->plan->name);
@@ -192,6 +200,7 @@ static int member_start(struct processes *p, struct member *m, struct err *err)
         rc = offspring_announce(&p->offspring, m->plan->name, &m->id, &m->seq, err);
     if (rc < 0)
         member_bury(p, m);
+    offspring_retire(&p->offspring, expected);
     return rc;
 }
 

@@ -211,6 +211,31 @@ static void it_is_in_the_journal_while_it_runs(void **state)
     scene_end(&s);
 }
 
+/* Killed before the child's number was written: what carries the mark is found without it. */
+static void one_that_has_no_number_yet_is_found_by_its_mark(void **state)
+{
+    char *dir = scratch_dir(), said[256] = "";
+    struct err err = { 0 };
+    struct offspring o = { .journal = journal_open(dir, "run", &err), .run_id = "run" };
+    uint64_t seq;
+
+    (void)state;
+    assert_int_equal(offspring_expect(&o, "shop", OFFSPRING_MARK "=shop.1.a", &seq, &err), 0);
+    setenv(OFFSPRING_MARK, "shop.1.a", 1);
+    struct proc_id marked = victim_start((const char *const[]){ "sleep", "1000", NULL }, NULL);
+    setenv(OFFSPRING_MARK, "shop.1.ab", 1);
+    struct proc_id other = victim_start((const char *const[]){ "sleep", "1000", NULL }, NULL);
+    unsetenv(OFFSPRING_MARK);
+    journal_close(o.journal);
+    assert_int_equal(journal_recover_all(dir, last_line, said), RECOVER_REVERTED);
+    assert_false(proc_is_alive(&marked));
+    assert_true(proc_is_alive(&other));
+    victim_end(&marked);
+    victim_end(&other);
+    assert_int_equal(scratch_count(dir, ".journal"), 0);
+    scratch_remove(dir);
+}
+
 /* The number of a dead leader that someone else was given: nobody of his is touched. */
 static void a_number_that_was_given_again_is_left_alone(void **state)
 {
@@ -236,6 +261,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_kill_takes_the_workers_too),
         cmocka_unit_test(none_outlives_a_killed_run),
         cmocka_unit_test(it_is_in_the_journal_while_it_runs),
+        cmocka_unit_test(one_that_has_no_number_yet_is_found_by_its_mark),
         cmocka_unit_test(a_number_that_was_given_again_is_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
