@@ -258,7 +258,7 @@ static bool is_redirect(unsigned status)
 static bool stop_following(struct actor *a, struct sample *s, enum fail_class fail, const char *why)
 {
     s->fail = fail;
-    snprintf(worker_of(a)->why, WHY_MAX, "%s", why);
+    snprintf(worker_of(a)->why, WHY_MAX, "%.*s", WHY_MAX - 1, why);
     return false;
 }
 

@@ -148,9 +148,12 @@ static void a_torn_second_does_not_count(void **state)
     sample_init(&s);
     auto_free char *text = rows_of(&s, 3);
     char *last = strstr(text, "{\"type\":\"second\"");
+
     for (char *next = last; next; next = strstr(next + 1, "{\"type\":\"second\""))
         last = next;
-    assert_non_null(last);
+    if (!last)
+        fail_msg("no second in %s", text);
+    last = last ? last : text; /* gcc does not see that fail_msg ends the test */
     /* Cut at every place of the last second's closing line: two seconds remain. */
     for (size_t cut = 0; last[cut] && last[cut] != '\n'; cut += 7) {
         auto(result) struct result *r = NULL;
