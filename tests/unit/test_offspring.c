@@ -175,8 +175,7 @@ static void none_outlives_a_killed_run(void **state)
         waitpid(driver, NULL, 0);
         if (with_guardian) {
             assert_int_equal(journal_recover_all(s.dir, last_line, said), RECOVER_REVERTED);
-            assert_non_null(strstr(said, "run of process shop (pid "));
-            assert_non_null(strstr(said, "of its processes ended"));
+            assert_non_null(strstr(said, "run of process shop"));
         }
         EVENTUALLY(workers(&s, NULL) == 0);
         EVENTUALLY(scratch_count(s.dir, ".journal") == 0);
