@@ -206,7 +206,10 @@ static int begin(struct campaign *c, struct err *err)
     c->start_ns = clock_now_ns() + START_LEAD_NS;
     c->next_tick_ns = c->start_ns + TICK_NS;
     c->load_end_ns = c->load.duration_ns ? c->load.duration_ns : T_NONE;
-    return runner_start(c->runner, c->start_ns, err);
+    int rc = runner_start(c->runner, c->start_ns, err);
+    if (rc == 0)
+        phases_announce(c);
+    return rc;
 }
 
 static int prepare(struct campaign *c, struct err *err)

@@ -15,6 +15,24 @@ static uint64_t not_before_last(const struct campaign *c, uint64_t t_ns)
     return c->result->n_phases ? MAX(t_ns, phases_current(c)->start_ns) : t_ns;
 }
 
+/* The end of the warm-up is known from the start; told ahead, no quick answer is assigned too
+ * early. Not so when a fault may come before it. */
+static bool is_warm_up_announced(const struct campaign *c)
+{
+    if (!c->load.warmup_ns)
+        return false;
+    for (size_t i = 0; i < c->n_slots; i++)
+        if (c->slots[i].act.planned_ns <= c->load.warmup_ns)
+            return false;
+    return true;
+}
+
+void phases_announce(struct campaign *c)
+{
+    if (is_warm_up_announced(c))
+        runner_mark(c->runner, 1, c->start_ns + c->load.warmup_ns);
+}
+
 /* Ends the phase that lasts and begins another. `name` is taken. */
 static void begin(struct campaign *c, enum phase_kind kind, char *name, int fault, uint64_t t_ns)
 {
@@ -36,7 +54,7 @@ static void begin(struct campaign *c, enum phase_kind kind, char *name, int faul
                                .end_ns = T_NONE,
                                .endpoints = xcalloc(r->n_endpoints, sizeof(struct cell *)) };
     r->n_phases++;
-    if (r->n_phases > 1)
+    if (r->n_phases > 2 || (r->n_phases == 2 && !is_warm_up_announced(c)))
         runner_mark(c->runner, (uint32_t)r->n_phases - 1, c->start_ns + t_ns);
     tell_phase(c, r->n_phases - 1);
 }

@@ -150,6 +150,7 @@ void injector_done(struct campaign *c);
 
 /* phases.c */
 void phases_begin(struct campaign *c);
+void phases_announce(struct campaign *c); /* once the runner has started */
 void phases_tick(struct campaign *c, uint64_t t_ns);
 void phases_fault_in(struct campaign *c, size_t slot, uint64_t t_ns);
 void phases_fault_out(struct campaign *c, size_t slot, uint64_t t_ns);
