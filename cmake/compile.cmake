@@ -48,7 +48,7 @@ if(CHAOS_HARDEN)
     -fstack-clash-protection -fcf-protection=full)
   if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
     target_compile_options(chaos_flags INTERFACE -ftrivial-auto-var-init=zero)
-    target_link_options(chaos_flags INTERFACE $<$<NOT:$<BOOL:$<TARGET_PROPERTY:CHAOS_NO_LTO>>>:-flto=auto>)
+    target_link_options(chaos_flags INTERFACE $<IF:$<BOOL:$<TARGET_PROPERTY:CHAOS_NO_LTO>>,-fno-lto,-flto=auto>)
     # Objects that can be linked either way: the program with link-time optimisation, its many tests without.
     set(CMAKE_C_COMPILE_OPTIONS_IPO -flto=auto -ffat-lto-objects)
   endif()
