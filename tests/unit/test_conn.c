@@ -2,6 +2,7 @@
  * IPv6, unix sockets, our own addresses. */
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <setjmp.h>
 #include <spawn.h>
 #include <stdarg.h>
@@ -145,12 +146,27 @@ static void names_that_are_none_fail_as_dns(void **state)
 
 /* ---- ways to connect ---- */
 
+/* A bare chroot has no /etc/hosts. */
+static bool has_localhost(void)
+{
+    struct addrinfo *found = NULL;
+    int rc = getaddrinfo("localhost", NULL, NULL, &found);
+
+    if (rc == 0)
+        freeaddrinfo(found);
+    else
+        print_message("SKIP names: 'localhost' does not resolve on this machine\n");
+    return rc == 0;
+}
+
 static void names_resolve_by_each_policy(void **state)
 {
     static const enum dns_policy policies[] = { DNS_PINNED, DNS_TTL, DNS_PER_CONNECTION };
     struct server s;
 
     (void)state;
+    if (!has_localhost())
+        return;
     assert_true(server_start(&s, SERVER_V4, NULL, says_hi));
     for (unsigned i = 0; i < ARRAY_LEN(policies); i++) {
         struct fetcher f;
