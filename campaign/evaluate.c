@@ -127,8 +127,10 @@ static bool value_in(const struct campaign *c, const struct threshold *t, const 
     bool has;
 
     find(c, s, &f);
-    const struct hist *h = hist_of(f.cell, t->metric);
-    has = h ? hist_value(h, t, ret) : count_value(&f, t, ret);
+    if (t->metric == METRIC_ERRORS || t->metric == METRIC_REQUESTS || t->metric == METRIC_DROPPED)
+        has = count_value(&f, t, ret);
+    else
+        has = hist_value(hist_of(f.cell, t->metric), t, ret);
     cell_free(f.cell);
     return has;
 }
