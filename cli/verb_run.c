@@ -78,9 +78,8 @@ static void log_begin(void *arg, const struct plan *p, const struct result *r)
 }
 
 /* Files first: the terminal's last words then know that they are written. */
-// NOLINTNEXTLINE(readability-non-const-parameter): it becomes an observer's argument
 static int add_all(struct observers *o, const struct plan *p, const struct verb_args *args,
-                   int *log_fd)
+                   int *log_fd) // NOLINT(readability-non-const-parameter): an observer's argument
 {
     const struct output_plan *out = &p->out;
     struct err err = { 0 };

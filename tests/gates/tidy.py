@@ -1,6 +1,6 @@
 """clang-tidy 14 with .clang-tidy, over what compile_commands.json lists, in parallel.
 
-usage: tidy.py ROOT BUILD       A file whose preprocessed text was clean before is not looked at again.
+usage: tidy.py ROOT BUILD       A file that was clean before, as written and as preprocessed, is not looked at again.
 """
 import concurrent.futures
 import hashlib
@@ -37,7 +37,8 @@ def look(entry):
     path, options = entry
     options = flags + options
     text = subprocess.run(["gcc", "-E", "-P", *options, str(path)], capture_output=True).stdout
-    stamp = stamps / hashlib.sha256(config.encode() + text).hexdigest()
+    # The file itself too: a NOLINT is a comment, and counts by the line that it stands on.
+    stamp = stamps / hashlib.sha256(config.encode() + path.read_bytes() + text).hexdigest()
     if stamp.exists():
         return []
     # As an argument, -isystem and its folder come in one word or in two; pkg-config's are not needed on Debian.
