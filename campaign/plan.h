@@ -6,8 +6,8 @@
 
 #include "campaign/threshold.h"
 #include "chaoslib/chaos.h"
-#include "chaoslib/process.h"
-#include "chaoslib/proxy.h"
+#include "chaoslib/process/process.h"
+#include "chaoslib/proxy/proxy.h"
 #include "runner/plan.h"
 
 #define PLAN_API_VERSION "chaos-load/v1"

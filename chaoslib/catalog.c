@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "chaoslib/inject.h"
-#include "chaoslib/offspring.h"
+#include "chaoslib/process/offspring.h"
 
 const struct fault_kind *const fault_catalog[] = {
     /* on a process */

@@ -6,7 +6,7 @@
 
 #include "base/err.h"
 #include "base/rng.h"
-#include "chaoslib/http_msg.h"
+#include "chaoslib/proxy/http_msg.h"
 
 #define SHOP_BODY_MAX ((size_t)1 << 20)
 #define SHOP_BYTES_MAX ((size_t)16 << 20)

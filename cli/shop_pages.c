@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/parse.h"
-#include "chaoslib/toxic.h"
+#include "chaoslib/proxy/toxic.h"
 #include "cli/shop.h"
 #include "edge/json.h"
 

@@ -4,7 +4,7 @@
 
 #include "base/parse.h"
 #include "campaign/campaign.h"
-#include "chaoslib/toxic.h"
+#include "chaoslib/proxy/toxic.h"
 #include "cli/verbs.h"
 
 #define NAME "proxy"

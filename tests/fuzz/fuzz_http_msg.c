@@ -2,7 +2,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "chaoslib/http_msg.h"
+#include "chaoslib/proxy/http_msg.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -20,8 +20,8 @@
 #include "chaoslib/chaos.h"
 #include "chaoslib/guardian.h"
 #include "chaoslib/journal.h"
-#include "chaoslib/process.h"
-#include "chaoslib/process_find.h"
+#include "chaoslib/process/find.h"
+#include "chaoslib/process/process.h"
 
 /* ---- a directory of its own, removed at the end ---- */
 

@@ -2,7 +2,7 @@
 #ifndef TESTS_PROXY_NET_H
 #define TESTS_PROXY_NET_H
 
-#include "chaoslib/proxy.h"
+#include "chaoslib/proxy/proxy.h"
 
 enum net_mode {
     NET_ECHO,   /* what comes goes back; FIN is answered by FIN */

@@ -4,7 +4,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
-#include "chaoslib/freeze.h"
+#include "chaoslib/process/freeze.h"
 #include "tests/unit/fault_fixture.h"
 
 /* ---- the victim: threads that count in shared memory ---- */

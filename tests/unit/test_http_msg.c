@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "chaoslib/http_msg.h"
+#include "chaoslib/proxy/http_msg.h"
 
 /* ---- framing ---- */
 

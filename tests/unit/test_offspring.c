@@ -1,7 +1,7 @@
 /* What a plan starts through a wrapper (a shell, npm, a prefork master) is more than one process:
  * none of it may outlive the run, whoever is killed first, and a kill of it is a kill of all. */
 
-#include "chaoslib/offspring.h"
+#include "chaoslib/process/offspring.h"
 #include "tests/unit/fault_fixture.h"
 
 /* Two workers: one in the wrapper's group, one in a group of its own, as job control makes them. */

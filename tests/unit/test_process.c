@@ -4,8 +4,8 @@
 #include <pthread.h>
 #include <sys/socket.h>
 
-#include "chaoslib/process_find.h"
-#include "chaoslib/process_ready.h"
+#include "chaoslib/process/find.h"
+#include "chaoslib/process/ready.h"
 #include "edge/yaml.h"
 #include "tests/unit/fault_fixture.h"
 

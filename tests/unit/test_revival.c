@@ -1,6 +1,6 @@
 /* Bringing a foreign process back: what is remembered, what goes to disk and what does not, what is
  * refused, and that it is never started twice. */
-#include "chaoslib/revival.h"
+#include "chaoslib/process/revival.h"
 #include "tests/unit/fault_fixture.h"
 
 struct stage {

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "chaoslib/toxic.h"
+#include "chaoslib/proxy/toxic.h"
 
 static unsigned parse(const char *text, struct toxic *ret, struct arena *a, struct buf *said)
 {

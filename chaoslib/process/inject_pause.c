@@ -1,0 +1,207 @@
+/* pause: a process keeps its sockets and its memory and does nothing.
+ *
+ * ptrace first: if we die, the kernel lets it run again. SIGSTOP where that is not allowed (another
+ * tracer, a hardened system): that one outlives us, so the journal always says how to undo it. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "chaoslib/inject.h"
+#include "chaoslib/process/freeze.h"
+
+#define STOP_NS (2 * NS_PER_SEC)
+#define LOOK_NS (200 * NS_PER_US)
+
+enum how { HOW_AUTO, HOW_PTRACE, HOW_SIGSTOP };
+
+struct pause_params {
+    const char *process;
+    int how;
+};
+
+struct pause {
+    struct target target;
+    enum how how;
+    struct freeze *freeze; /* by ptrace */
+    bool signalled;        /* by SIGSTOP */
+};
+
+static int pause_prepare(struct fault_run *r, struct err *err)
+{
+    const struct pause_params *params = r->params;
+    struct pause *p = xcalloc(1, sizeof(*p));
+
+    r->state = p;
+    p->target.pidfd = -1;
+    p->how = (enum how)params->how;
+    if (target_open(r, params->process, &p->target, err) < 0)
+        return -ESRCH;
+    if (process_is_stopped(p->target.id.pid))
+        return err_set(err, ERR_TARGET, EBUSY,
+                       "process '%s' (pid %d) is stopped already, by someone else: kill -CONT %d",
+                       params->process, p->target.id.pid, p->target.id.pid);
+    return 0;
+}
+
+/* By ptrace alone there is nothing that anybody would have to undo. */
+static void pause_journal(const struct fault_run *r, struct json *record)
+{
+    const struct pause *p = r->state;
+
+    if (p->how != HOW_PTRACE && !p->target.is_child)
+        target_write(&p->target, record);
+}
+
+static void say_how(struct fault_run *r, const char *how)
+{
+    size_t n = strlen(r->target);
+
+    snprintf(r->target + n, sizeof(r->target) - n, " by %s", how);
+}
+
+static int wait_state(const struct target *t, bool stopped)
+{
+    uint64_t deadline_ns = clock_now_ns() + STOP_NS;
+
+    while (!target_is_gone(t) && process_is_stopped(t->id.pid) != stopped) {
+        if (clock_now_ns() >= deadline_ns)
+            return -ETIMEDOUT;
+        clock_sleep_until(clock_now_ns() + LOOK_NS);
+    }
+    return 0;
+}
+
+static int by_signal(struct pause *p, struct err *err)
+{
+    p->signalled = true;
+    int rc = target_signal(&p->target, SIGSTOP, err);
+    if (rc < 0)
+        return rc;
+    if (rc == 1)
+        return err_set(err, ERR_TARGET, ESRCH, "process %d had ended before", p->target.id.pid);
+    if (wait_state(&p->target, true) < 0)
+        return err_set(err, ERR_INJECT, ETIMEDOUT, "process %d does not stop", p->target.id.pid);
+    return 0;
+}
+
+static int pause_inject(struct fault_run *r, struct err *err)
+{
+    struct pause *p = r->state;
+    struct err why = { 0 };
+
+    if (p->how != HOW_SIGSTOP)
+        p->freeze = freeze_start(&p->target, &why);
+    if (!p->freeze && p->how == HOW_PTRACE) {
+        *err = why;
+        return err_wrap(err, "how: ptrace");
+    }
+    if (!p->freeze && by_signal(p, err) < 0)
+        return -EIO;
+    r->times.effective = clock_now_ns();
+    say_how(r, p->freeze ? "ptrace" : "SIGSTOP");
+    return 0;
+}
+
+static bool pause_target_gone(const struct fault_run *r)
+{
+    const struct pause *p = r->state;
+
+    if (!target_is_gone(&p->target))
+        return false;
+    if (p->freeze)
+        freeze_bury(p->freeze);
+    return true;
+}
+
+static int pause_verify_in(struct fault_run *r, struct err *err)
+{
+    const struct pause *p = r->state;
+
+    if (process_is_stopped(p->target.id.pid))
+        return 0;
+    return err_set(err, ERR_INJECT, EAGAIN, "process %d still runs", p->target.id.pid);
+}
+
+static int pause_revert(struct fault_run *r, struct err *err)
+{
+    struct pause *p = r->state;
+
+    freeze_end(TAKE(p->freeze));
+    if (p->signalled && target_signal(&p->target, SIGCONT, err) < 0)
+        return err_wrap(err, "kill -CONT %d by hand", p->target.id.pid);
+    p->signalled = false;
+    r->times.reverted = clock_now_ns();
+    return 0;
+}
+
+static int pause_verify_out(struct fault_run *r, struct err *err)
+{
+    const struct pause *p = r->state;
+
+    if (wait_state(&p->target, false) == 0)
+        return 0;
+    return err_set(err, ERR_REVERT, EAGAIN, "process %d is still stopped: kill -CONT %d",
+                   p->target.id.pid, p->target.id.pid);
+}
+
+static void pause_release(struct fault_run *r)
+{
+    struct pause *p = r->state;
+
+    if (!p)
+        return;
+    freeze_end(p->freeze);
+    target_close(&p->target);
+    free(p);
+    r->state = NULL;
+}
+
+/* Always sent: it also takes back a SIGSTOP that is still on its way. */
+static int pause_undo(const struct json *record, struct err *err)
+{
+    struct target t;
+    int rc = target_read(record, &t, err);
+
+    if (rc != 0)
+        return rc;
+    bool was_stopped = process_is_stopped(t.id.pid);
+    rc = target_signal(&t, SIGCONT, err);
+    if (rc == 0 && wait_state(&t, false) < 0)
+        rc = err_set(err, ERR_REVERT, EAGAIN, "process %d is still stopped: kill -CONT %d",
+                     t.id.pid, t.id.pid);
+    target_close(&t);
+    return rc == 0 && !was_stopped ? 1 : rc;
+}
+
+static const char *const hows[] = { "auto", "ptrace", "sigstop", NULL };
+
+static const struct param pause_rows[] = {
+    PARAM(STR, "process", struct pause_params, process, .required = true,
+          .help = "a name under processes:, or the program or script that is running"),
+    PARAM(ENUM, "how", struct pause_params, how, .def = "auto", .choices = hows,
+          .help = "ptrace ends by itself when chaos-load dies; sigstop needs its guardian; auto "
+                  "tries them in this order"),
+};
+
+static const struct param_table pause_table = { .title = "faults[].pause",
+                                                .rows = pause_rows,
+                                                .n = ARRAY_LEN(pause_rows) };
+
+const struct fault_kind fault_process_pause = {
+    .name = "pause",
+    .backend = "process",
+    .summary = "freeze a process: it keeps its connections and answers nothing",
+    .params = &pause_table,
+    .params_size = sizeof(struct pause_params),
+    .prepare = pause_prepare,
+    .journal = pause_journal,
+    .inject = pause_inject,
+    .verify_in = pause_verify_in,
+    .revert = pause_revert,
+    .verify_out = pause_verify_out,
+    .target_gone = pause_target_gone,
+    .release = pause_release,
+    .undo = pause_undo,
+};
