@@ -26,17 +26,21 @@ bool latch_wait_until(struct latch *l, uint64_t mono_ns);
 
 /* ---- what faults may use: one per run, shared by all fault threads (its parts lock themselves)
  * ---- */
-struct processes; /* process.h: named processes of the plan */
-struct proxies;   /* proxy.h: the embedded fault proxies */
-struct journal;   /* journal.h */
-struct guardian;  /* guardian.h */
+struct processes;     /* process/process.h: named processes of the plan */
+struct proxies;       /* proxy/proxy.h: the embedded fault proxies */
+struct docker;        /* docker/engine.h: one container engine */
+struct docker_events; /* docker/events.h: its event stream */
+struct journal;       /* journal.h */
+struct guardian;      /* guardian.h */
 
 struct chaos_env {
     const char *run_id;
     struct processes *processes;
     struct proxies *proxies;
-    struct journal *journal;   /* NULL only in dry runs and unit tests */
-    struct guardian *guardian; /* NULL only in dry runs and unit tests */
+    struct docker *docker;               /* NULL when nothing in the plan needs an engine */
+    struct docker_events *docker_events; /* with docker */
+    struct journal *journal;             /* NULL only in dry runs and unit tests */
+    struct guardian *guardian;           /* NULL only in dry runs and unit tests */
     bool dry_run;
 };
 
@@ -63,6 +67,14 @@ struct fault_times {
     uint64_t planned, requested, acknowledged, effective, revert_requested, reverted;
 };
 
+/* One thing that an activation hit: a container, a process, a network namespace. Stamps as above.
+ */
+struct fault_hit {
+    char name[64]; /* "shop-1" */
+    char id[72];   /* a container's 64 hex digits; "pid 4711" */
+    uint64_t requested, effective, reverted;
+};
+
 struct fault_run {
     const struct fault_kind *kind;
     const void *params; /* the kind's struct, immutable */
@@ -79,7 +91,13 @@ struct fault_run {
     enum fault_step step;
     enum fault_end ended_by;
     bool verified_in, verified_out;
-    char target[256]; /* whom it hits, for people: "process shop (pid 4711)" */
+    char target[256];   /* whom it hits, for people: "process shop (pid 4711)" */
+    char mechanism[64]; /* by what, where there is a choice: "netem, gated by nftables" */
+    /* One by one, where it may hit several. Made by the kind in prepare with fault_hits_new, freed
+     * by whoever called fault_execute, after it returned; until then only the fault's own thread
+     * may look. times.effective is the first hit's, times.reverted the last one's. */
+    struct fault_hit *hits;
+    size_t n_hits;
     struct err err, revert_err;
     uint64_t connections_hit, requests_hit; /* by proxies; informational */
 };
@@ -118,6 +136,9 @@ struct fault_kind {
      * journal() wrote; what guardian_keep got is under "kept", as hex. */
     int (*undo)(const struct json *record, struct err *err);
 };
+
+/* Makes r->hits anew, all zero; prepare may be called more than once. */
+void fault_hits_new(struct fault_run *r, size_t n);
 
 /* All kinds, in the order of the docs; NULL-terminated. Lists: process kinds, proxy kinds
  * (catalog.c). */

@@ -50,6 +50,13 @@ const char *fault_end_name(enum fault_end e)
     return (unsigned)e < ARRAY_LEN(names) ? names[e] : "";
 }
 
+void fault_hits_new(struct fault_run *r, size_t n)
+{
+    free(r->hits);
+    r->hits = xcalloc(n, sizeof(*r->hits));
+    r->n_hits = n;
+}
+
 static void enter(struct execution *x, enum fault_step step)
 {
     x->r->step = step;

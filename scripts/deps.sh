@@ -7,8 +7,10 @@ set -euo pipefail
 
 declare -A packages=(
     [build]="gcc libc6-dev cmake ninja-build pkg-config ccache libevent-dev libssl-dev libcurl4-openssl-dev
-        libyaml-dev libcjson-dev zlib1g-dev libjs-dygraphs"
-    [test]="libcmocka-dev python3 python3-jsonschema openssl curl procps groff-base zsh fish"
+        libyaml-dev libcjson-dev zlib1g-dev libjs-dygraphs
+        libmnl-dev libnftnl-dev libnetfilter-queue-dev"
+    [test]="libcmocka-dev python3 python3-jsonschema openssl curl procps groff-base zsh fish
+        docker.io busybox-static iproute2 iptables nftables cpio kmod qemu-system-x86"
     [lint]="clang clang-format clang-tidy universal-ctags pmccabe shellcheck codespell git binutils python3"
     [fuzz]="clang llvm"
     [bench]="nginx-light wrk nghttp2-client python3"
@@ -22,7 +24,7 @@ declare -A commands=(
     [bench]="nginx wrk h2load"
 )
 declare -A modules=(
-    [build]="libevent_core libevent_pthreads openssl libcurl yaml-0.1 libcjson zlib"
+    [build]="libevent_core libevent_pthreads openssl libcurl yaml-0.1 libcjson zlib libmnl libnftnl libnetfilter_queue"
     [test]="cmocka"
 )
 

@@ -1,0 +1,54 @@
+/* The engine's event stream, followed by a thread of its own from before the first injection to
+ * after the last revert; reconnected with `since` when it breaks. It is the only clock for when a
+ * fault in a container really began: our own call returning says much less.
+ *
+ * Instants: the engine stamps with its wall clock. For an engine on this machine that is our
+ * CLOCK_MONOTONIC plus an offset, taken anew for each event; for a remote one the event's arrival
+ * is used instead. Either way it is kept inside [request sent, reply received] by
+ * docker_events_wait. */
+#ifndef CHAOSLIB_DOCKER_EVENTS_H
+#define CHAOSLIB_DOCKER_EVENTS_H
+
+#include "chaoslib/chaos.h"
+#include "chaoslib/docker/engine.h"
+
+struct docker_event {
+    char type[24];   /* "container", "network" */
+    char action[64]; /* "die", "exec_create: tc qdisc …" is cut to "exec_create"; see detail */
+    char id[72];
+    char name[128];
+    char image[128];
+    char signal[16];  /* of kill */
+    int exit_code;    /* of die and exec_die; -1: none */
+    char detail[256]; /* what follows "exec_create: ", or an attribute's text (execID, container) */
+    bool pumba;       /* its label com.gaiaadm.pumba[.skip] is set: a Pumba's own side-car */
+    uint64_t time_nano; /* the engine's wall clock */
+    uint64_t mono_ns;   /* ours */
+    uint64_t seq;       /* 1, 2, 3 … in the order of arrival */
+};
+
+struct docker_events;
+
+/* Returns when the stream is open. Podman's names are mapped to Docker's (died, remove). */
+struct docker_events *docker_events_start(struct docker *d, struct err *err);
+void docker_events_stop(struct docker_events *ev);
+
+/* The number of the last event so far: a mark to take before a call. */
+uint64_t docker_events_mark(struct docker_events *ev);
+/* The first event after `mark` of that container with one of the actions ("die|oom"). 0 found, 1
+ * the latch was set or the instant came first. The last 4096 are kept. */
+int docker_events_wait(struct docker_events *ev, uint64_t mark, const char *id, const char *actions,
+                       const struct latch *l, uint64_t until_ns,
+                       struct docker_event *ret) MUST_CHECK;
+
+/* For each event, in order, on the stream's thread; the event lives during the call. At most 8
+ * listeners; a listener may not be removed but by docker_events_stop. */
+typedef void docker_event_fn(void *arg, const struct docker_event *e);
+int docker_events_listen(struct docker_events *ev, docker_event_fn *fn, void *arg,
+                         struct err *err) MUST_CHECK;
+
+/* The pure part: one line of JSON. 1: not an event we know how to read. */
+int docker_event_parse(const char *line, size_t len, struct docker_event *ret,
+                       struct err *err) MUST_CHECK;
+
+#endif
