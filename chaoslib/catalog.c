@@ -5,6 +5,18 @@
 #include "chaoslib/process/offspring.h"
 
 const struct fault_kind *const fault_catalog[] = {
+    /* on a container */
+
+    /* on the network of a container, a process or this machine */
+
+    /* names: DNS */
+
+    /* on the machine: cpu, memory, disks, descriptors */
+
+    /* by the load itself */
+
+    /* by Pumba */
+
     /* on a process */
     &fault_process_kill,
     &fault_process_pause,

@@ -6,6 +6,18 @@
 
 #include "chaoslib/chaos.h"
 
+/* ---- backend `docker`: docker/ ---- */
+
+/* ---- network: net/ ---- */
+
+/* ---- names: dns/ ---- */
+
+/* ---- machine: machine/ ---- */
+
+/* ---- the load itself: client/ ---- */
+
+/* ---- Pumba: pumba/ ---- */
+
 /* ---- backend `process` ---- */
 extern const struct fault_kind fault_process_kill, fault_process_stop, fault_process_restart,
     fault_process_pause, fault_process_signal, fault_process_exec;
