@@ -352,6 +352,12 @@ static void put_notes(const struct text_report *t)
     }
 }
 
+/* What could not begin has no figures: the verdict says why, and where the report is. */
+static bool has_begun(const struct result *r)
+{
+    return r->duration_ns > 0 || r->verdict != VERDICT_ERROR;
+}
+
 void report_text(const struct result *r, bool colour, unsigned width, struct buf *out)
 {
     struct text_report t = { .r = r,
@@ -360,13 +366,15 @@ void report_text(const struct result *r, bool colour, unsigned width, struct buf
                              .width = MAX(WIDTH_MIN, MIN(width ? width : 80, WIDTH_MAX)) };
 
     put_verdict(&t);
-    put_facts(&t);
-    put_times(&t);
-    put_thresholds(&t);
-    put_faults(&t);
-    put_phases(&t);
-    put_endpoints(&t);
-    put_errors(&t);
-    put_notes(&t);
+    if (has_begun(r)) {
+        put_facts(&t);
+        put_times(&t);
+        put_thresholds(&t);
+        put_faults(&t);
+        put_phases(&t);
+        put_endpoints(&t);
+        put_errors(&t);
+        put_notes(&t);
+    }
     buf_addc(out, '\n');
 }

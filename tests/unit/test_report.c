@@ -241,6 +241,7 @@ static void an_empty_result_renders_everywhere(void **state)
     }
     report_text(r, false, 80, &out);
     assert_non_null(strstr(buf_str(&out), "ERROR"));
+    assert_null(strstr(buf_str(&out), "response time")); /* no table of nothing */
     buf_done(&out);
 }
 
