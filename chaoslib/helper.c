@@ -115,16 +115,16 @@ static int spawn(struct helper *h, struct err *err)
     return h->pidfd < 0 ? err_sys(err, ERR_INJECT, errno, "cannot watch a helper") : 0;
 }
 
-struct helper *helper_start(const char *role, const struct json *spec, const int *fds, size_t n_fds,
-                            uint64_t timeout_ns, struct json **ret_reply, struct err *err)
+struct helper *helper_start(const struct helper_opts *opts, struct json **ret_reply,
+                            struct err *err)
 {
     struct helper *h = xcalloc(1, sizeof(*h));
 
-    snprintf(h->role, sizeof(h->role), "%s", role);
+    snprintf(h->role, sizeof(h->role), "%s", opts->role);
     h->fd = h->pidfd = -1;
-    if (spawn(h, err) < 0 || send_packet(h, spec, fds, n_fds, err) < 0 ||
-        await_reply(h, timeout_ns, ret_reply, err) < 0) {
-        helper_stop(h, timeout_ns, NULL);
+    if (spawn(h, err) < 0 || send_packet(h, opts->spec, opts->fds, opts->n_fds, err) < 0 ||
+        await_reply(h, opts->timeout_ns, ret_reply, err) < 0) {
+        helper_stop(h, opts->timeout_ns, NULL);
         return NULL;
     }
     return h;

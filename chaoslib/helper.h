@@ -18,11 +18,19 @@
 /* ---- our side ---- */
 struct helper;
 
-/* Starts it and hands it `spec`; returns its first answer in *ret_reply (may be NULL; the caller
- * frees). `fds` are passed along; the helper owns copies. An answer with "error" is an ERR_INJECT
- * error. On the fault's thread, which must outlive the helper. NULL: nothing was started. */
-struct helper *helper_start(const char *role, const struct json *spec, const int *fds, size_t n_fds,
-                            uint64_t timeout_ns, struct json **ret_reply, struct err *err);
+struct helper_opts {
+    const char *role;
+    const struct json *spec; /* what it is to do */
+    const int *fds;          /* passed along; the helper gets copies */
+    size_t n_fds;            /* at most HELPER_FDS_MAX */
+    uint64_t timeout_ns;     /* for its first answer */
+};
+
+/* Starts it and hands it the spec; returns its first answer in *ret_reply (may be NULL; the caller
+ * frees). An answer with "error" is an ERR_INJECT error. On the fault's thread, which must outlive
+ * the helper. NULL: nothing was started. */
+struct helper *helper_start(const struct helper_opts *opts, struct json **ret_reply,
+                            struct err *err);
 /* One question, one answer. */
 int helper_ask(struct helper *h, const struct json *question, uint64_t timeout_ns,
                struct json **ret_reply, struct err *err) MUST_CHECK;
