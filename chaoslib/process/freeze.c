@@ -37,6 +37,30 @@ static int each_thread(pid_t pid, process_each_fn *fn, void *arg)
     return process_each(path, fn, arg);
 }
 
+struct session {
+    pid_t sid;
+    process_each_fn *fn;
+    void *arg;
+};
+
+static bool visit_member(void *arg, pid_t pid)
+{
+    const struct session *s = arg;
+
+    if (getsid(pid) == s->sid)
+        err_ignore(each_thread(pid, s->fn, s->arg), "it has just ended");
+    return true;
+}
+
+/* Of a child of ours also the threads of all that it started in turn (its session): behind a
+ * wrapper such as sh -c it is they who answer the users. */
+static int each_target_thread(const struct target *t, process_each_fn *fn, void *arg)
+{
+    struct session s = { .sid = t->id.pid, .fn = fn, .arg = arg };
+
+    return t->is_child ? process_each("/proc", visit_member, &s) : each_thread(t->id.pid, fn, arg);
+}
+
 static bool look_if_stopped(void *arg, pid_t tid)
 {
     bool *all = arg;
@@ -47,11 +71,38 @@ static bool look_if_stopped(void *arg, pid_t tid)
     return *all;
 }
 
-bool process_is_stopped(pid_t pid)
+bool target_is_stopped(const struct target *t)
 {
     bool all = true;
 
-    return each_thread(pid, look_if_stopped, &all) == 0 && all;
+    return each_target_thread(t, look_if_stopped, &all) == 0 && all;
+}
+
+struct telling {
+    int signo, code;
+};
+
+static bool tell(void *arg, pid_t pid)
+{
+    struct telling *t = arg;
+
+    if (kill(pid, t->signo) < 0 && errno != ESRCH)
+        t->code = errno;
+    return true;
+}
+
+/* A signal to a thread's number reaches its process. */
+int target_signal_all(const struct target *t, int signo, struct err *err)
+{
+    struct telling telling = { .signo = signo };
+
+    if (!t->is_child)
+        return target_signal(t, signo, err);
+    int rc = each_target_thread(t, tell, &telling);
+    if (rc < 0 || telling.code)
+        return err_sys(err, ERR_INJECT, rc < 0 ? -rc : telling.code,
+                       "cannot send %s to all processes of '%s'", signal_name(signo), t->name);
+    return 0;
 }
 
 /* ---- seizing ---- */
@@ -97,7 +148,7 @@ static bool seize(void *arg, pid_t tid)
 static int seize_new(struct freeze *f, struct err *err)
 {
     struct seizing s = { .f = f, .err = err };
-    int rc = each_thread(f->target->id.pid, seize, &s);
+    int rc = each_target_thread(f->target, seize, &s);
 
     if (rc < 0)
         return err_sys(err, ERR_TARGET, -rc, "process %d", f->target->id.pid);

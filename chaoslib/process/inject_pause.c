@@ -38,7 +38,7 @@ static int pause_prepare(struct fault_run *r, struct err *err)
     p->how = (enum how)params->how;
     if (target_open(r, params->process, &p->target, err) < 0)
         return -ESRCH;
-    if (process_is_stopped(p->target.id.pid))
+    if (target_is_stopped(&p->target))
         return err_set(err, ERR_TARGET, EBUSY,
                        "process '%s' (pid %d) is stopped already, by someone else: kill -CONT %d",
                        params->process, p->target.id.pid, p->target.id.pid);
@@ -65,7 +65,7 @@ static int wait_state(const struct target *t, bool stopped)
 {
     uint64_t deadline_ns = clock_now_ns() + STOP_NS;
 
-    while (!target_is_gone(t) && process_is_stopped(t->id.pid) != stopped) {
+    while (!target_is_gone(t) && target_is_stopped(t) != stopped) {
         if (clock_now_ns() >= deadline_ns)
             return -ETIMEDOUT;
         clock_sleep_until(clock_now_ns() + LOOK_NS);
@@ -76,7 +76,7 @@ static int wait_state(const struct target *t, bool stopped)
 static int by_signal(struct pause *p, struct err *err)
 {
     p->signalled = true;
-    int rc = target_signal(&p->target, SIGSTOP, err);
+    int rc = target_signal_all(&p->target, SIGSTOP, err);
     if (rc < 0)
         return rc;
     if (rc == 1)
@@ -119,7 +119,7 @@ static int pause_verify_in(struct fault_run *r, struct err *err)
 {
     const struct pause *p = r->state;
 
-    if (process_is_stopped(p->target.id.pid))
+    if (target_is_stopped(&p->target))
         return 0;
     return err_set(err, ERR_INJECT, EAGAIN, "process %d still runs", p->target.id.pid);
 }
@@ -129,7 +129,7 @@ static int pause_revert(struct fault_run *r, struct err *err)
     struct pause *p = r->state;
 
     freeze_end(TAKE(p->freeze));
-    if (p->signalled && target_signal(&p->target, SIGCONT, err) < 0)
+    if (p->signalled && target_signal_all(&p->target, SIGCONT, err) < 0)
         return err_wrap(err, "kill -CONT %d by hand", p->target.id.pid);
     p->signalled = false;
     r->times.reverted = clock_now_ns();
@@ -166,7 +166,7 @@ static int pause_undo(const struct json *record, struct err *err)
 
     if (rc != 0)
         return rc;
-    bool was_stopped = process_is_stopped(t.id.pid);
+    bool was_stopped = target_is_stopped(&t);
     rc = target_signal(&t, SIGCONT, err);
     if (rc == 0 && wait_state(&t, false) < 0)
         rc = err_set(err, ERR_REVERT, EAGAIN, "process %d is still stopped: kill -CONT %d",

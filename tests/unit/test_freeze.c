@@ -59,13 +59,16 @@ static void victim(bool storm)
     }
 }
 
-static struct target victim_new(bool storm)
+static struct target victim_fork(bool storm, bool behind_wrapper)
 {
     struct target t = { .name = "victim", .pidfd = -1 };
 
     memset(shared, 0, sizeof(*shared));
     pid_t pid = fork();
     if (pid == 0) {
+        setsid(); /* as every child of a plan does */
+        if (behind_wrapper && fork() != 0)
+            pause();
         victim(storm);
         _exit(0);
     }
@@ -77,6 +80,11 @@ static struct target victim_new(bool storm)
     for (size_t i = 0; i < COUNTERS; i++)
         EVENTUALLY(atomic_load(&shared->counts[i]) > 2);
     return t;
+}
+
+static struct target victim_new(bool storm)
+{
+    return victim_fork(storm, false);
 }
 
 static void victim_done(struct target *t)
@@ -124,6 +132,25 @@ static struct freeze *freeze_or_fail(const struct target *t)
 
 /* ---- behaviours ---- */
 
+static void a_child_is_all_that_it_started(void **state)
+{
+    struct target t = victim_fork(false, true);
+
+    (void)state;
+    struct freeze *f = freeze_or_fail(&t);
+    assert_true(target_is_stopped(&t));
+    assert_still();
+    freeze_end(f);
+    assert_all_move();
+    assert_int_equal(target_signal_all(&t, SIGSTOP, NULL), 0);
+    EVENTUALLY(target_is_stopped(&t));
+    assert_still();
+    assert_int_equal(target_signal_all(&t, SIGCONT, NULL), 0);
+    assert_all_move();
+    assert_int_equal(target_signal_all(&t, SIGKILL, NULL), 0);
+    victim_done(&t);
+}
+
 static void all_threads_stand_still_and_go_on(void **state)
 {
     (void)state;
@@ -131,11 +158,11 @@ static void all_threads_stand_still_and_go_on(void **state)
         struct target t = victim_new(storm);
         for (int round = 0; round < 3; round++) {
             struct freeze *f = freeze_or_fail(&t);
-            assert_true(process_is_stopped(t.id.pid));
+            assert_true(target_is_stopped(&t));
             assert_still();
             freeze_end(f);
             assert_all_move();
-            assert_false(process_is_stopped(t.id.pid));
+            assert_false(target_is_stopped(&t));
         }
         victim_done(&t);
     }
@@ -270,6 +297,7 @@ int main(void)
         cmocka_unit_test(a_target_that_dies_frozen_is_let_go),
         cmocka_unit_test(one_that_is_gone_is_an_error),
         cmocka_unit_test(it_ends_when_the_one_who_froze_is_killed),
+        cmocka_unit_test(a_child_is_all_that_it_started),
         cmocka_unit_test(two_cannot_freeze_one),
         cmocka_unit_test(signals_have_names_and_numbers),
     };
