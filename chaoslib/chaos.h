@@ -130,6 +130,9 @@ struct fault_kind {
     /* Optional; asked now and then during the hold: the target left by itself, and the fault with
      * it. */
     bool (*target_gone)(const struct fault_run *r);
+    /* Optional; asked as often: negative when it ended by itself before its time (a hog that was
+     * killed). It is reverted and verified as ever, and counts as failed. */
+    int (*still_in)(const struct fault_run *r, struct err *err);
     void (*release)(struct fault_run *r);
     /* From the journal alone, in another process: 0 undone, 1 nothing was to do, negative: could
      * not. A remark for people may be left in err->msg with kind ERR_NONE. `record` is what

@@ -17,10 +17,13 @@
 #include "base/clock.h"
 #include "base/proc.h"
 
+#define KILL_WAIT_NS (5 * NS_PER_SEC)
+
 struct helper {
     char role[32];
     int fd, pidfd;
     struct proc_id id;
+    bool is_late; /* an answer is still on its way, and would be taken for the next one */
 };
 
 static int send_packet(const struct helper *h, const struct json *msg, const int *fds, size_t n_fds,
@@ -65,12 +68,13 @@ static int receive(const struct helper *h, struct json **ret, struct err *err)
     return 0;
 }
 
-static int await_reply(const struct helper *h, uint64_t timeout_ns, struct json **ret_reply,
+static int await_reply(struct helper *h, uint64_t timeout_ns, struct json **ret_reply,
                        struct err *err)
 {
     auto(json) struct json *reply = NULL;
 
-    if (wait_fd(h->fd, NULL, clock_now_ns() + timeout_ns) != WAIT_READY)
+    h->is_late = wait_fd(h->fd, NULL, clock_now_ns() + timeout_ns) != WAIT_READY;
+    if (h->is_late)
         return err_set(err, ERR_INJECT, ETIMEDOUT, "helper '%s' did not answer within %llu ms",
                        h->role, (unsigned long long)(timeout_ns / NS_PER_MS));
     int rc = receive(h, &reply, err);
@@ -133,8 +137,9 @@ struct helper *helper_start(const struct helper_opts *opts, struct json **ret_re
 int helper_ask(struct helper *h, const struct json *question, uint64_t timeout_ns,
                struct json **ret_reply, struct err *err)
 {
+    if (h->is_late)
+        return err_set(err, ERR_INJECT, ETIMEDOUT, "helper '%s' did not answer before", h->role);
     int rc = send_packet(h, question, NULL, 0, err);
-
     return rc < 0 ? rc : await_reply(h, timeout_ns, ret_reply, err);
 }
 
@@ -148,11 +153,22 @@ pid_t helper_pid(const struct helper *h)
     return h->id.pid;
 }
 
+static bool ends_within(const struct helper *h, uint64_t ns)
+{
+    return h->pidfd >= 0 && wait_fd(h->pidfd, NULL, clock_now_ns() + ns) == WAIT_READY;
+}
+
+/* Even a killed one may take long (in the middle of a sync, in a frozen cgroup): it is not waited
+ * for without end, and init reaps it. */
 static void reap(const struct helper *h, uint64_t timeout_ns)
 {
-    if (h->pidfd >= 0 && wait_fd(h->pidfd, NULL, clock_now_ns() + timeout_ns) != WAIT_READY)
-        err_ignore(pidfd_send_signal(h->pidfd, SIGKILL, NULL, 0), "it ended at this very moment");
-    while (waitpid(h->id.pid, NULL, 0) < 0 && errno == EINTR)
+    bool ended = ends_within(h, timeout_ns);
+
+    if (!ended) {
+        kill(h->id.pid, SIGKILL); /* not reaped yet: it is nobody else's number */
+        ended = ends_within(h, KILL_WAIT_NS);
+    }
+    while (waitpid(h->id.pid, NULL, ended ? 0 : WNOHANG) < 0 && errno == EINTR)
         ;
 }
 

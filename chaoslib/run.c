@@ -243,24 +243,30 @@ static int put_in(struct execution *x, struct err *err)
     return 0;
 }
 
-static void hold(struct execution *x)
+/* Negative: it was over before its time, with nobody having asked for it. */
+static int hold(struct execution *x, struct err *err)
 {
     struct fault_run *r = x->r;
     uint64_t until = r->times.effective + r->hold_ns;
+    bool looks = r->kind->target_gone || r->kind->still_in;
 
     enter(x, FAULT_HOLD);
     r->ended_by = ENDED_BY_PLAN;
     for (uint64_t now = clock_now_ns(); now < until; now = clock_now_ns()) {
         if (r->kind->target_gone && r->kind->target_gone(r)) {
             r->ended_by = ENDED_TARGET_GONE;
-            return;
+            return 0;
         }
-        uint64_t look = r->kind->target_gone ? MIN(until, now + GONE_LOOK_NS) : until;
-        if (latch_wait_until(r->abort, look)) {
+        if (r->kind->still_in && r->kind->still_in(r, err) < 0) {
+            r->ended_by = ENDED_BY_ERROR;
+            return err_wrap(err, "fault '%s' ended early", r->name);
+        }
+        if (latch_wait_until(r->abort, looks ? MIN(until, now + GONE_LOOK_NS) : until)) {
             r->ended_by = ENDED_BY_ABORT;
-            return;
+            return 0;
         }
     }
+    return 0;
 }
 
 /* Also after an inject that failed half-way. */
@@ -287,10 +293,10 @@ static int take_out(struct execution *x, struct err *err)
 static int inject_hold_revert(struct execution *x)
 {
     struct fault_run *r = x->r;
-    int in = put_in(x, &r->err);
+    int in = put_in(x, &r->err), held = 0;
 
     if (in == 0)
-        hold(x);
+        held = hold(x, &r->err);
     else
         r->ended_by = ENDED_BY_ERROR;
     int out = take_out(x, &r->revert_err);
@@ -306,7 +312,7 @@ static int inject_hold_revert(struct execution *x)
         retire(x, "not_applied", "error", r->err.msg);
     else
         retire(x, "reverted", "verified", "yes");
-    return in;
+    return in < 0 ? in : held;
 }
 
 int fault_execute(struct fault_run *r, fault_step_fn *on_step, void *arg, struct err *err)

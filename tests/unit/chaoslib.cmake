@@ -1,6 +1,7 @@
 unit_test(test_fault_crash LIBS chaoslib LABEL func TIMEOUT 300)
 unit_test(test_fault_spec LIBS chaoslib)
 unit_test(test_freeze LIBS chaoslib LABEL func)
+unit_test(test_helper LIBS chaoslib LABEL func)
 unit_test(test_journal LIBS chaoslib)
 unit_test(test_latch LIBS chaoslib)
 unit_test(test_offspring LIBS chaoslib LABEL func)
