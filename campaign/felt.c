@@ -13,6 +13,7 @@
 #define WINDOW_EXPECT 10.0 /* answers a window should hold at baseline */
 #define WINDOW_MAX_NS (5 * NS_PER_SEC)
 #define SLOW_SHARE 0.20
+#define SUSPECT_WINDOWS 5
 #define HOLD_MIN_NS NS_PER_SEC
 
 /* Users wanted plus arrivals per second wanted: what the load asks for at t. */
@@ -86,7 +87,8 @@ void felt_begin(struct campaign *c, size_t slot, uint64_t effective_ns)
                         .hold_ns = c->plan->recover_hold_ns,
                         .now.start_ns = effective_ns,
                         .well_since_ns = T_NONE,
-                        .first_bad_ns = T_NONE };
+                        .first_bad_ns = T_NONE,
+                        .suspect_ns = T_NONE };
     c->result->faults[c->slots[slot].result_index].resolution_ns = f->window_ns;
 }
 
@@ -103,17 +105,37 @@ void felt_reverted(struct campaign *c, size_t slot, uint64_t reverted_ns)
     c->result->faults[c->slots[slot].result_index].recover_hold_ns = f->hold_ns;
 }
 
-static bool window_is_bad(const struct baseline *b, const struct window *w)
+enum window_kind { WINDOW_WELL, WINDOW_SLOW, WINDOW_BROKEN };
+
+static enum window_kind window_kind(const struct baseline *b, const struct window *w)
 {
     double n = (double)(w->ok + w->fail);
     double share = b->error_share;
     double tolerated = share * n + 2 * sqrt(n * share * (1 - share)) + 0.01 * n;
 
     if (w->fail && (double)w->fail > tolerated)
-        return true;
-    if (w->slow >= 3 && (double)w->slow > (SLOW_SHARE + b->slow_share) * n)
-        return true;
-    return (double)w->ok < 0.5 * w->expected - 2 * sqrt(w->expected);
+        return WINDOW_BROKEN;
+    if ((double)w->ok < 0.5 * w->expected - 2 * sqrt(w->expected))
+        return WINDOW_BROKEN;
+    return w->slow >= 3 && (double)w->slow > (SLOW_SHARE + b->slow_share) * n ? WINDOW_SLOW
+                                                                              : WINDOW_WELL;
+}
+
+/* While users are well, one slow window may be anything that happens on a machine; it counts, from
+ * its own beginning, when another one follows soon. */
+static bool window_is_bad(struct felt *f, enum window_kind kind)
+{
+    uint64_t start = f->now.start_ns;
+
+    if (kind != WINDOW_SLOW || f->well_since_ns == T_NONE) {
+        f->suspect_ns = kind == WINDOW_WELL ? f->suspect_ns : T_NONE;
+        f->bad_from_ns = start;
+        return kind != WINDOW_WELL;
+    }
+    bool again = f->suspect_ns != T_NONE && start - f->suspect_ns <= SUSPECT_WINDOWS * f->window_ns;
+    f->bad_from_ns = f->suspect_ns;
+    f->suspect_ns = again ? T_NONE : start;
+    return again;
 }
 
 /* The first failure by its schedule, which is exact, where the inject phase saw one. */
@@ -209,8 +231,8 @@ static void end_window(struct campaign *c, size_t slot, uint64_t t_ns)
     struct felt *f = &c->felt[slot];
     uint64_t may_end = f->reverted_ns == T_NONE ? T_NONE : f->reverted_ns + f->hold_ns;
 
-    if (window_is_bad(&c->baseline, &f->now)) {
-        f->first_bad_ns = MIN(f->first_bad_ns, f->now.start_ns);
+    if (window_is_bad(f, window_kind(&c->baseline, &f->now))) {
+        f->first_bad_ns = MIN(f->first_bad_ns, f->bad_from_ns);
         f->well_since_ns = T_NONE;
     } else if (f->well_since_ns == T_NONE) {
         f->well_since_ns = f->now.start_ns;

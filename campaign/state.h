@@ -61,7 +61,8 @@ struct felt {
     struct window now;
     uint64_t well_since_ns; /* T_NONE: not well now */
     uint64_t first_bad_ns;
-    uint64_t lost, slow, good; /* since effective */
+    uint64_t suspect_ns, bad_from_ns; /* a slow window that may be none; where a bad one began */
+    uint64_t lost, slow, good;        /* since effective */
     uint64_t lost_at_well, slow_at_well, good_at_well;
     double expected, expected_at_well;
 };
