@@ -210,6 +210,27 @@ static void copy_times(struct campaign *c, const struct slot *s)
         out->error = xstrdup(e->msg);
 }
 
+/* After its thread has ended: before, the hits are that thread's own. */
+static void take_hits(struct campaign *c, struct slot *s)
+{
+    struct result_fault *out = &c->result->faults[s->result_index];
+    const struct fault_run *run = &s->run;
+
+    if (run->mechanism[0] && !out->mechanism)
+        out->mechanism = xstrdup(run->mechanism);
+    out->hits = xcalloc(run->n_hits + 1, sizeof(*out->hits));
+    for (size_t i = 0; i < run->n_hits; i++) {
+        const struct fault_hit *h = &run->hits[i];
+        out->hits[out->n_hits++] = (struct result_hit){
+            .name = xstrdup(h->name),
+            .id = xstrdup(h->id),
+            .requested_ns = or_none(c, h->requested),
+            .effective_ns = or_none(c, h->effective),
+            .reverted_ns = or_none(c, h->reverted),
+        };
+    }
+}
+
 static void follow(struct campaign *c, size_t slot, bool last)
 {
     struct slot *s = &c->slots[slot];
@@ -243,12 +264,15 @@ static void handle(struct campaign *c, const struct fault_event *ev)
     struct slot *s = &c->slots[ev->slot];
 
     s->seen = ev->run;
+    if (ev->last) {
+        join(s);
+        take_hits(c, s);
+    }
     copy_times(c, s);
     follow(c, ev->slot, ev->last);
     tell_fault(c, s->result_index);
     if (!ev->last)
         return;
-    join(s);
     release_followers(c, s->act.fault, since_start(c, clock_now_ns()));
 }
 
@@ -303,6 +327,8 @@ void injector_done(struct campaign *c)
     if (c->injector.wake_fd >= 0)
         close(c->injector.wake_fd);
     pthread_mutex_destroy(&c->injector.lock);
+    for (size_t i = 0; i < c->n_slots; i++)
+        free(c->slots[i].run.hits);
     free(c->slots);
     free(c->felt);
 }

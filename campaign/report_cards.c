@@ -149,6 +149,8 @@ void html_thresholds(const struct result *r, struct buf *out)
 
 /* ---- faults ---- */
 
+#define CARD_HITS_MAX 30
+
 static void fact(struct buf *out, const char *name, const char *value, const char *help)
 {
     buf_addf(out, "<div%s%s%s><dt>%s</dt><dd>%s</dd></div>", *help ? " title=\"" : "", help,
@@ -230,6 +232,30 @@ static void fault_worst(const struct result_fault *f, struct buf *out)
     fact(out, "worst second", text, "");
 }
 
+/* Each thing that was hit, where there are several: the card's own line names only the first few.
+ */
+static void fault_targets(const struct result_fault *f, struct buf *out)
+{
+    char from[FMT_LEN], to[FMT_LEN];
+
+    if (f->n_hits < 2)
+        return;
+    buf_adds(out, "<p class=\"target\">");
+    for (size_t i = 0; i < MIN(f->n_hits, CARD_HITS_MAX); i++) {
+        const struct result_hit *h = &f->hits[i];
+        buf_adds(out, i ? " · " : "");
+        text_html(out, h->name);
+        if (h->effective_ns == T_NONE)
+            buf_adds(out, " <small>not hit</small>");
+        else
+            buf_addf(out, " <small>%s–%s</small>", fmt_instant(h->effective_ns, from),
+                     h->reverted_ns == T_NONE ? "" : fmt_instant(h->reverted_ns, to));
+    }
+    if (f->n_hits > CARD_HITS_MAX)
+        buf_addf(out, " · %zu more", f->n_hits - CARD_HITS_MAX);
+    buf_adds(out, "</p>");
+}
+
 static void fault_card(const struct result *r, const struct result_fault *f, struct buf *out)
 {
     auto_buf struct buf name = BUF_INIT((size_t)64 << 10);
@@ -251,7 +277,13 @@ static void fault_card(const struct result *r, const struct result_fault *f, str
     text_html(out, f->kind);
     buf_adds(out, " → ");
     text_html(out, f->target);
+    if (f->mechanism && *f->mechanism) {
+        buf_adds(out, " <small>by ");
+        text_html(out, f->mechanism);
+        buf_adds(out, "</small>");
+    }
     buf_adds(out, "</p>");
+    fault_targets(f, out);
     if (f->error) {
         buf_adds(out, "<p class=\"error\">");
         text_html(out, f->error);

@@ -84,8 +84,14 @@ static void phase_done(struct result_phase *p, size_t n_endpoints)
     free(p->endpoints);
 }
 
-static void fault_done(struct result_fault *f)
+void result_fault_done(struct result_fault *f)
 {
+    for (size_t i = 0; i < f->n_hits; i++) {
+        free(f->hits[i].name);
+        free(f->hits[i].id);
+    }
+    free(f->hits);
+    free(f->mechanism);
     free(f->name);
     free(f->kind);
     free(f->backend);
@@ -129,7 +135,7 @@ void result_free(struct result *r)
     for (size_t i = 0; i < r->n_endpoints; i++)
         endpoint_done(&r->endpoints[i]);
     for (size_t i = 0; i < r->n_faults; i++)
-        fault_done(&r->faults[i]);
+        result_fault_done(&r->faults[i]);
     for (size_t i = 0; i < r->n_thresholds; i++)
         threshold_done(&r->thresholds[i]);
     for (size_t i = 0; i < r->n_rows; i++)

@@ -49,9 +49,18 @@ struct result_phase {
     struct cell **endpoints; /* [n_endpoints], NULL where nothing was seen */
 };
 
+/* One of the things that an activation hit; instants T_NONE: not. */
+struct result_hit {
+    char *name, *id;
+    uint64_t requested_ns, effective_ns, reverted_ns;
+};
+
 /* One activation of one fault. */
 struct result_fault {
     char *name, *kind, *backend, *target;
+    char *mechanism;         /* by what, where there is a choice; NULL: none */
+    struct result_hit *hits; /* one by one, where it may hit several */
+    size_t n_hits;
     unsigned activation;
     uint64_t planned_ns, requested_ns, effective_ns, revert_requested_ns,
         reverted_ns; /* T_NONE: not */
@@ -136,9 +145,13 @@ struct row; /* observer.h */
 #define RESULT_ENDPOINTS_MAX STATS_TASKS_MAX
 #define RESULT_PHASES_MAX 1024
 #define RESULT_FAULTS_MAX 1024
+#define RESULT_HITS_MAX 1000 /* of one activation */
 #define RESULT_THRESHOLDS_MAX 1024
 #define RESULT_NOTES_MAX 256
 #define RESULT_ROWS_MAX 100000 /* seconds: more than a day */
+
+/* Frees what it holds, not itself. */
+void result_fault_done(struct result_fault *f);
 
 struct result *result_new(void);
 void result_free(struct result *r);

@@ -48,6 +48,22 @@ static void put_fault_times(struct json *j, const struct result_fault *f)
         json_put_ms(j, times[i].key, times[i].ns);
 }
 
+static struct json *hits_json(const struct result_fault *f)
+{
+    struct json *list = json_array();
+
+    for (size_t i = 0; i < f->n_hits; i++) {
+        const struct result_hit *h = &f->hits[i];
+        struct json *one = json_put(list, NULL, json_object());
+        json_put_text(one, "name", h->name);
+        json_put_text(one, "id", h->id);
+        json_put_ms(one, "requested_ms", h->requested_ns);
+        json_put_ms(one, "effective_ms", h->effective_ns);
+        json_put_ms(one, "reverted_ms", h->reverted_ns);
+    }
+    return list;
+}
+
 struct json *fault_json(const struct result_fault *f)
 {
     struct json *j = json_object();
@@ -56,6 +72,8 @@ struct json *fault_json(const struct result_fault *f)
     json_put_text(j, "kind", f->kind);
     json_put_text(j, "backend", f->backend);
     json_put_text(j, "target", f->target);
+    json_put(j, "targets", hits_json(f));
+    json_put_text(j, "mechanism", f->mechanism);
     json_put_u64(j, "activation", f->activation);
     json_put_bool(j, "one_shot", f->one_shot);
     json_put_bool(j, "verified_in", f->verified_in);

@@ -246,6 +246,24 @@ static void fault_times_from_json(const struct json *j, struct result_fault *f)
     f->worst_window_p95_ns = json_ms(j, "worst_window_p95_ms", 0);
 }
 
+static int hits_from_json(const struct json *list, struct result_fault *f, struct err *err)
+{
+    size_t n = 0;
+
+    if (list_len(list, "targets", RESULT_HITS_MAX, &n, err) < 0)
+        return -E2BIG;
+    f->hits = xcalloc(n + 1, sizeof(*f->hits));
+    for (const struct json *i = n ? json_first(list) : NULL; i; i = json_next(i))
+        f->hits[f->n_hits++] = (struct result_hit){
+            .name = name_text(i, "name"),
+            .id = name_text(i, "id"),
+            .requested_ns = json_ms(i, "requested_ms", T_NONE),
+            .effective_ns = json_ms(i, "effective_ms", T_NONE),
+            .reverted_ns = json_ms(i, "reverted_ms", T_NONE),
+        };
+    return 0;
+}
+
 int fault_from_json(const struct json *j, struct result_fault *f, struct err *err)
 {
     if (!json_is_object(j))
@@ -266,7 +284,8 @@ int fault_from_json(const struct json *j, struct result_fault *f, struct err *er
     f->requests_slow = json_u64(j, "requests_slow", 0);
     f->worst_window_error_rate = number(j, "worst_window_error_rate");
     f->good_share = number(j, "good_share");
-    return 0;
+    f->mechanism = text(j, "mechanism");
+    return hits_from_json(json_get(j, "targets"), f, err);
 }
 
 int faults_from_json(const struct json *j, struct result *r, struct err *err)

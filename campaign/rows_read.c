@@ -79,15 +79,6 @@ static int read_phases(struct result *r, const struct json *list, struct err *er
     return 0;
 }
 
-static void free_fault_texts(struct result_fault *f)
-{
-    free(f->name);
-    free(f->kind);
-    free(f->backend);
-    free(f->target);
-    free(f->error);
-}
-
 static int read_fault(struct result *r, uint64_t index, const struct json *j, struct err *err)
 {
     struct result_fault f = { 0 };
@@ -95,13 +86,15 @@ static int read_fault(struct result *r, uint64_t index, const struct json *j, st
     if (index >= RESULT_FAULTS_MAX || index > r->n_faults)
         return err_set(err, ERR_USAGE, EINVAL, "fault %zu: there are only %zu before it",
                        (size_t)MIN(index, SIZE_MAX), r->n_faults);
-    if (fault_from_json(j, &f, err) < 0)
+    if (fault_from_json(j, &f, err) < 0) {
+        result_fault_done(&f);
         return err_wrap(err, "fault");
+    }
     if (index == r->n_faults) {
         r->faults = xrealloc(r->faults, r->n_faults + 1, sizeof(*r->faults));
         r->n_faults++;
     } else {
-        free_fault_texts(&r->faults[index]);
+        result_fault_done(&r->faults[index]);
     }
     r->faults[index] = f;
     return 0;
@@ -110,7 +103,7 @@ static int read_fault(struct result *r, uint64_t index, const struct json *j, st
 static void drop_faults(struct result *r)
 {
     for (size_t i = 0; i < r->n_faults; i++)
-        free_fault_texts(&r->faults[i]);
+        result_fault_done(&r->faults[i]);
     free(r->faults);
     r->faults = NULL;
     r->n_faults = 0;

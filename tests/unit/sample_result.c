@@ -134,6 +134,17 @@ static void add_second(struct sample_run *s, struct rng *rng, unsigned second)
     result_add_second(r, &to->row, to->rows, to->n);
 }
 
+static struct result_hit *sample_hits(void)
+{
+    struct result_hit *v = xcalloc(2, sizeof(*v));
+
+    v[0] = (struct result_hit){ xstrdup("shop-1"), xstrdup("pid 4711"), at_s(30.0008),
+                                at_s(30.0021), at_s(32.4) };
+    v[1] = (struct result_hit){ xstrdup("shop-2 <i>"), xstrdup("pid 4712"), at_s(30.0009), T_NONE,
+                                T_NONE };
+    return v;
+}
+
 static void add_faults(struct result *r)
 {
     r->n_faults = 3;
@@ -143,6 +154,9 @@ static void add_faults(struct result *r)
         .kind = xstrdup("kill"),
         .backend = xstrdup("process"),
         .target = xstrdup("process shop (pid 4711)"),
+        .mechanism = xstrdup("pidfd"),
+        .hits = sample_hits(),
+        .n_hits = 2,
         .planned_ns = at_s(KILL_AT),
         .requested_ns = at_s(30.0008),
         .effective_ns = at_s(30.0021),

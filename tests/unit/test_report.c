@@ -130,6 +130,8 @@ static void the_page_has_all_its_parts(void **state)
         "id=\"data\"",
         "errors: rate &lt; 1% in baseline",
         "felt, recovered",
+        " <small>by pidfd</small>",
+        "shop-2 &lt;i&gt; <small>not hit</small>",
         "felt, not recovered",
         "did not happen",
         "± 100 ms",

@@ -58,7 +58,15 @@ static void the_structs_are_equal_not_only_their_texts(void **state)
         assert_true(again->faults[i].effective_ns == s.r->faults[i].effective_ns);
         assert_true(again->faults[i].time_to_recover_ns == s.r->faults[i].time_to_recover_ns);
         assert_int_equal(again->faults[i].ended_by, s.r->faults[i].ended_by);
+        assert_int_equal(again->faults[i].n_hits, s.r->faults[i].n_hits);
     }
+    const struct result_fault *kill = &again->faults[0];
+    assert_string_equal(kill->mechanism, "pidfd");
+    assert_null(again->faults[1].mechanism);
+    assert_string_equal(kill->hits[0].name, "shop-1");
+    assert_string_equal(kill->hits[1].id, "pid 4712");
+    assert_true(kill->hits[0].effective_ns == s.r->faults[0].hits[0].effective_ns);
+    assert_true(kill->hits[1].reverted_ns == T_NONE);
     for (unsigned slot = 0; slot < HIST_SLOTS; slot++)
         assert_int_equal(hist_slot_count(&again->total.response, slot),
                          hist_slot_count(&s.r->total.response, slot));
@@ -180,6 +188,23 @@ static void what_is_no_result_is_refused(void **state)
     }
 }
 
+static void an_activation_has_so_many_targets_at_most(void **state)
+{
+    auto_buf struct buf text = BUF_INIT((size_t)1 << 20);
+    auto(json) struct json *j = NULL;
+    struct result *r = NULL;
+    struct err err = { 0 };
+
+    (void)state;
+    buf_adds(&text, HEAD ",\"faults\":[{\"targets\":[1");
+    for (int i = 0; i < RESULT_HITS_MAX; i++)
+        buf_adds(&text, ",{}");
+    buf_adds(&text, "]}]}");
+    assert_int_equal(json_parse(buf_str(&text), text.len, &j, &err), 0);
+    assert_true(result_from_json(j, &r, &err) < 0);
+    assert_string_equal(err.msg, "faults.0: targets: 1001 items, at most 1000 are allowed");
+}
+
 static void numbers_out_of_bounds_become_harmless(void **state)
 {
     static const char text[] = HEAD ",\"duration_ms\":1e300,\"exit_code\":1e18,\"seed\":-3,"
@@ -220,6 +245,7 @@ int main(void)
         cmocka_unit_test(the_contract_at_the_top_of_result_json),
         cmocka_unit_test(a_small_seed_stays_a_number),
         cmocka_unit_test(what_is_no_result_is_refused),
+        cmocka_unit_test(an_activation_has_so_many_targets_at_most),
         cmocka_unit_test(numbers_out_of_bounds_become_harmless),
         cmocka_unit_test(names_read_back_to_their_enums),
     };
