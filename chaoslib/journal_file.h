@@ -24,10 +24,14 @@ int journal_lock(int fd, struct err *err) MUST_CHECK; /* waits */
 void journal_unlock(int fd);
 bool journal_has_writer(int fd);
 
-/* Refused when another run that lives has a fault open on the process that `undo` names: each would
- * take the other's traces for the target's own. */
+/* Refused when another run that lives has a fault open on what `undo` names: each would take the
+ * other's traces for the target's own. Meant are the process with its pid and start_ticks, and each
+ * text in the list "exclusive", by which any kind names what only one run may change at a time:
+ * journal_claim(undo, "container 3f2a…"). */
 int journal_check_others(const struct journal *j, const struct json *undo,
                          struct err *err) MUST_CHECK;
+/* Adds to "exclusive". */
+void journal_claim(struct json *undo, const char *what);
 
 /* What journal_parse found, and how many bytes of the text are whole lines. */
 int journal_parse_lines(const char *text, size_t len, struct journal_scan *ret, size_t *ret_valid,

@@ -333,6 +333,41 @@ static bool is_same_process(const struct json *a, const struct json *b)
            json_u64(a, "start_ticks", 0) == json_u64(b, "start_ticks", 1);
 }
 
+void journal_claim(struct json *undo, const char *what)
+{
+    if (!json_get(undo, "exclusive"))
+        json_put(undo, "exclusive", json_array());
+    /* the list is ours: it was made by a setter, and setters take what is not const */
+    json_put_str((struct json *)(uintptr_t)json_get(undo, "exclusive"), NULL, what);
+}
+
+static bool claims(const struct json *list, const char *what)
+{
+    for (const struct json *j = json_is_array(list) ? json_first(list) : NULL; j; j = json_next(j))
+        if (strcmp(json_str(j, "", ""), what) == 0)
+            return true;
+    return false;
+}
+
+static bool is_same_claim(const struct json *a, const struct json *b)
+{
+    const struct json *mine = json_get(a, "exclusive"), *theirs = json_get(b, "exclusive");
+
+    for (const struct json *j = json_is_array(mine) ? json_first(mine) : NULL; j; j = json_next(j))
+        if (*json_str(j, "", "") && claims(theirs, json_str(j, "", "")))
+            return true;
+    return false;
+}
+
+/* A `run` is a process that we started, not something that was done to one. */
+static bool is_same_target(const struct json *undo, const struct json *record)
+{
+    const struct json *other = json_get(record, "undo");
+
+    return strcmp(json_str(record, "kind", ""), "run") != 0 &&
+           (is_same_process(undo, other) || is_same_claim(undo, other));
+}
+
 static int check_other(const char *path, const struct json *undo, struct err *err)
 {
     struct journal_scan scan = { 0 };
@@ -342,8 +377,7 @@ static int check_other(const char *path, const struct json *undo, struct err *er
         return 0; /* gone by now, or for recover to complain about */
     for (const struct json *r = scan.writer_alive ? json_first(scan.open) : NULL; r && rc == 0;
          r = json_next(r))
-        if (is_same_process(undo, json_get(r, "undo")) &&
-            strcmp(json_str(r, "kind", ""), "run") != 0)
+        if (is_same_target(undo, r))
             rc = err_set(err, ERR_TARGET, EBUSY,
                          "%s is hit by %s of run %s just now: let that run end first, or stop it "
                          "with Ctrl-C",
@@ -357,7 +391,8 @@ int journal_check_others(const struct journal *j, const struct json *undo, struc
     const char *own = journal_path(j), *slash = strrchr(own, '/');
     auto_free char *dir = xstrndup(own, (size_t)(slash - own));
     struct dirent **names = NULL;
-    int rc = 0, n = json_u64(undo, "pid", 0) ? scandir(dir, &names, is_journal, alphasort) : 0;
+    bool may_clash = json_u64(undo, "pid", 0) || json_get(undo, "exclusive");
+    int rc = 0, n = may_clash ? scandir(dir, &names, is_journal, alphasort) : 0;
 
     for (int i = 0; i < n; i++) {
         auto_free char *path = xasprintf("%s/%s", dir, names[i]->d_name);

@@ -570,6 +570,45 @@ static void two_runs_do_not_hit_one_process(void **state)
     journal_close(other);
 }
 
+static int claimed(const struct journal *j, const char *a, const char *b, struct err *err)
+{
+    auto(json) struct json *undo = json_object();
+
+    journal_claim(undo, a);
+    journal_claim(undo, b);
+    return journal_check_others(j, undo, err);
+}
+
+static void two_runs_do_not_hit_what_one_has_claimed(void **state)
+{
+    struct journal *other = open_or_fail(*state, "theirs"), *own = open_or_fail(*state, "ours");
+    auto(json) struct json *record = json_object();
+    struct err err = { 0 };
+
+    json_put_str(record, "type", "intent");
+    json_put_u64(record, "seq", 1);
+    json_put_str(record, "kind", "pause");
+    json_put_str(record, "backend", "docker");
+    json_put_str(record, "target", "2 containers: a, b");
+    struct json *undo = json_put(record, "undo", json_object());
+    journal_claim(undo, "container a");
+    journal_claim(undo, "container b");
+    assert_int_equal(claimed(own, "container b", "container c", &err), 0);
+    assert_int_equal(journal_write(other, record, &err), 0);
+    assert_int_equal(journal_write(own, record, &err), 0);
+    assert_int_equal(claimed(own, "container c", "container aa", &err), 0);
+    assert_int_equal(claimed(own, "", "", &err), 0);
+    assert_true(claimed(own, "container c", "container b", &err) < 0);
+    assert_int_equal(err.kind, ERR_TARGET);
+    assert_string_equal(err.msg, "2 containers: a, b is hit by pause of run theirs just now: let "
+                                 "that run end first, or stop it with Ctrl-C");
+    put(other, "reverted", 1);
+    assert_int_equal(claimed(own, "container c", "container b", &err), 0);
+    put(own, "reverted", 1);
+    journal_close(own);
+    journal_close(other);
+}
+
 static void what_a_dead_run_left_is_for_recover(void **state)
 {
     auto_free char *lines = lines_of(BEGIN UNDO(1, GONE));
@@ -604,6 +643,7 @@ int main(void)
         FILE_TEST(many_recover_one_stopped_process_once),
         FILE_TEST(what_never_became_a_journal_is_cleared),
         FILE_TEST(two_runs_do_not_hit_one_process),
+        FILE_TEST(two_runs_do_not_hit_what_one_has_claimed),
         FILE_TEST(what_a_dead_run_left_is_for_recover),
         cmocka_unit_test(a_missing_directory_is_clean),
     };
