@@ -1,1 +1,2 @@
 fuzz_target(fuzz_journal LIBS chaoslib)
+fuzz_target(fuzz_pumba LIBS chaoslib)

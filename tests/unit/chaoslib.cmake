@@ -1,3 +1,4 @@
+unit_test(test_pumba_args LIBS chaoslib)
 unit_test(test_fault_crash LIBS chaoslib LABEL func TIMEOUT 300)
 unit_test(test_fault_spec LIBS chaoslib)
 unit_test(test_freeze LIBS chaoslib LABEL func)
