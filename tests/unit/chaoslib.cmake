@@ -1,6 +1,8 @@
 unit_test(test_pumba_args LIBS chaoslib)
 unit_test(test_pumba_hits LIBS chaoslib)
 target_compile_definitions(test_pumba_hits PRIVATE GOLDEN_DIR="${PROJECT_SOURCE_DIR}/tests/golden")
+unit_test(test_pumba_native LIBS chaoslib)
+target_compile_definitions(test_pumba_native PRIVATE DOCS_DIR="${PROJECT_SOURCE_DIR}/docs")
 unit_test(test_fault_crash LIBS chaoslib LABEL func TIMEOUT 300)
 unit_test(test_fault_spec LIBS chaoslib)
 unit_test(test_freeze LIBS chaoslib LABEL func)
