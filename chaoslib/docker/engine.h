@@ -31,10 +31,14 @@ struct docker *docker_open(const struct docker_plan *plan, struct err *err);
 void docker_free(struct docker *d);
 const char *docker_describe(const struct docker *d); /* "Docker 20.10.24 (API 1.41) at unix:///…" */
 bool docker_is_podman(const struct docker *d);
-/* By a unix socket, and our /proc shows its containers' processes: pids mean something here. */
+/* By a unix socket, with the engine's process in our /proc and its kernel being ours: pids mean
+ * something here, and its wall clock is ours. Not so in a virtual machine (Docker Desktop), nor
+ * when we run in a container with the socket mounted. */
 bool docker_is_local(const struct docker *d);
+bool docker_is_rootless(const struct docker *d);
 
-/* Into and out of the journal: how the guardian finds the same engine again. No secrets: paths. */
+/* Into and out of the journal, under "engine" of the record: how the guardian finds the same engine
+ * again. No secrets: paths. Reading it back also pings the engine, as docker_open does. */
 void docker_write(const struct docker *d, struct json *record);
 struct docker *docker_read(const struct json *record, struct err *err);
 
@@ -53,6 +57,13 @@ int docker_call(struct docker *d, const struct docker_call *call, unsigned *ret_
  * too ("already so"). 1: 404, no such thing. */
 int docker_do(struct docker *d, const struct docker_call *call, struct json **ret_json,
               struct err *err) MUST_CHECK;
+
+/* For what answers no JSON (the output of exec): the bytes as they came, into a buf with a maximum.
+ */
+int docker_call_raw(struct docker *d, const struct docker_call *call, unsigned *ret_status,
+                    struct buf *ret_body, struct err *err) MUST_CHECK;
+/* Appends a text so that it can stand in a path or a query. */
+void docker_escape(struct buf *out, const char *text);
 
 struct docker_container {
     char id[72];         /* 64 hex digits */
