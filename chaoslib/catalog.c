@@ -12,6 +12,16 @@ const struct fault_kind *const fault_catalog[] = {
     /* names: DNS */
 
     /* on the machine: cpu, memory, disks, descriptors */
+    &fault_process_cpu,
+    &fault_host_cpu,
+    &fault_process_memory,
+    &fault_host_memory,
+    &fault_process_io,
+    &fault_host_io,
+    &fault_process_disk_fill,
+    &fault_host_disk_fill,
+    &fault_process_fds,
+    &fault_host_fds,
 
     /* by the load itself */
 

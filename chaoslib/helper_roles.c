@@ -1,6 +1,7 @@
 /* All roles of helpers. */
-#include "chaoslib/helper.h"
+#include "chaoslib/machine/hog.h"
 
 const struct helper_role *const helper_roles[] = {
+    &hog_role,
     NULL,
 };

@@ -13,6 +13,9 @@
 /* ---- names: dns/ ---- */
 
 /* ---- machine: machine/ ---- */
+extern const struct fault_kind fault_process_cpu, fault_process_memory, fault_process_io,
+    fault_process_disk_fill, fault_process_fds, fault_host_cpu, fault_host_memory, fault_host_io,
+    fault_host_disk_fill, fault_host_fds;
 
 /* ---- the load itself: client/ ---- */
 
