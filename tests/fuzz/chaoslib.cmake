@@ -1,2 +1,3 @@
 fuzz_target(fuzz_journal LIBS chaoslib)
 fuzz_target(fuzz_pumba LIBS chaoslib)
+fuzz_target(fuzz_cgroup LIBS chaoslib)
