@@ -1,2 +1,6 @@
 unit_test(test_docker_engine LIBS chaoslib LABEL func SOURCES docker_fixture.c TIMEOUT 180)
+unit_test(test_docker_select LIBS chaoslib LABEL func SOURCES docker_fixture.c TIMEOUT 180)
+add_test(NAME test_docker_select_text COMMAND test_docker_select text)
+set_tests_properties(test_docker_select_text PROPERTIES LABELS unit TIMEOUT 60)
 needs_engine(test_docker_engine)
+needs_engine(test_docker_select)
