@@ -218,20 +218,28 @@ static int nobody(const struct search *q, struct err *err)
 
 /* ---- how many, and which ---- */
 
+static int mode_of(const struct docker_select *s)
+{
+    if (s->mode != DOCKER_MODE_DEFAULT)
+        return s->mode;
+    return s->names.n && !s->match && !s->labels.n && !s->compose && !s->image ? DOCKER_ALL
+                                                                               : DOCKER_ONE;
+}
+
 static size_t how_many(const struct docker_select *s, size_t n)
 {
-    bool names_alone = s->names.n && !s->match && !s->labels.n && !s->compose && !s->image;
-    int mode = s->mode;
+    size_t wanted = n;
 
-    if (mode == DOCKER_MODE_DEFAULT)
-        mode = names_alone ? DOCKER_ALL : DOCKER_ONE;
-    if (mode == DOCKER_ONE)
-        return MIN(n, 1);
-    if (mode == DOCKER_COUNT)
-        return MIN(n, (size_t)s->count);
-    if (mode == DOCKER_PERCENT) /* a whisker less, so that 3 of 10 are 30 % exactly */
-        return MIN(n, MAX((size_t)ceil((double)n * s->percent - 1e-9), n ? 1u : 0u));
-    return n;
+    switch (mode_of(s)) {
+    case DOCKER_ONE: wanted = 1; break;
+    case DOCKER_COUNT: wanted = (size_t)s->count; break;
+    case DOCKER_PERCENT: /* a whisker less, so that 30 % of 10 are 3 */
+        wanted = (size_t)ceil((double)n * s->percent - 1e-9);
+        wanted += wanted == 0;
+        break;
+    default: break;
+    }
+    return wanted < n ? wanted : n;
 }
 
 static int by_name(const void *a, const void *b)
@@ -257,8 +265,8 @@ static void choose(struct search *q, size_t k, struct rng *rng)
 }
 
 /* Those that went away between the list and the look at them are left out. */
-static int look_at_each(struct docker *d, const struct search *q, struct docker_container **ret,
-                        size_t *ret_n, struct err *err)
+static int look_at_each(struct docker *d, const struct search *q, struct docker_targets *ret,
+                        struct err *err)
 {
     auto_free struct docker_container *v = xcalloc(q->n + 1, sizeof(*v));
     size_t n = 0;
@@ -273,8 +281,7 @@ static int look_at_each(struct docker *d, const struct search *q, struct docker_
     }
     if (q->n && !n && nobody(q, err) < 0)
         return -ESRCH;
-    *ret = TAKE(v);
-    *ret_n = n;
+    *ret = (struct docker_targets){ .v = TAKE(v), .n = n };
     return 0;
 }
 
@@ -297,7 +304,7 @@ static int search(struct docker *d, struct search *q, struct rng *rng, struct er
 }
 
 int docker_select(struct docker *d, const struct docker_select *s, enum docker_state state,
-                  struct rng *rng, struct docker_container **ret, size_t *ret_n, struct err *err)
+                  struct rng *rng, struct docker_targets *ret, struct err *err)
 {
     struct search q = { .s = s, .state = state };
     int rc;
@@ -307,7 +314,7 @@ int docker_select(struct docker *d, const struct docker_select *s, enum docker_s
     q.has_re = s->match != NULL;
     rc = search(d, &q, rng, err);
     if (rc == 0)
-        rc = look_at_each(d, &q, ret, ret_n, err);
+        rc = look_at_each(d, &q, ret, err);
     if (q.has_re)
         regfree(&q.re);
     free(q.v);

@@ -42,10 +42,13 @@ void docker_select_load(const struct param_ctx *ctx, const struct doc *d, void *
 
 enum docker_state { DOCKER_RUNNING, DOCKER_ANY }; /* running, paused ones included; or all */
 
-/* The chosen ones, inspected; the caller frees. n may be 0 with allow_empty. */
+/* The chosen ones, inspected, by name. */
+struct docker_targets {
+    struct docker_container *v; /* for the caller to free */
+    size_t n;                   /* may be 0 with allow_empty */
+};
 int docker_select(struct docker *d, const struct docker_select *s, enum docker_state state,
-                  struct rng *rng, struct docker_container **ret, size_t *ret_n,
-                  struct err *err) MUST_CHECK;
+                  struct rng *rng, struct docker_targets *ret, struct err *err) MUST_CHECK;
 /* "container shop-1 (3f2a1b…)", "3 containers: shop-1, shop-2, …" into r->target. */
 void docker_say_targets(const struct docker_container *v, size_t n, char out[256]);
 

@@ -61,6 +61,17 @@ static bool has_condition(const struct docker_select *s)
     return s->names.n || s->match || s->labels.n || s->compose || s->image;
 }
 
+/* A number is there with its mode, and only with it. */
+static void check_number(const struct param_ctx *ctx, const struct doc *d, int mode, int of)
+{
+    const struct doc *number = doc_get(d, modes[of]);
+
+    if (mode == of && !number)
+        diag_add(ctx->diag, d, "mode %s needs %s: N", modes[of], modes[of]);
+    else if (mode != of && number)
+        diag_add_key(ctx->diag, number, "has no meaning with mode %s", modes[mode]);
+}
+
 static void check_mode(const struct param_ctx *ctx, const struct doc *d, struct docker_select *s)
 {
     const struct doc *count = doc_get(d, "count"), *percent = doc_get(d, "percent");
@@ -69,19 +80,11 @@ static void check_mode(const struct param_ctx *ctx, const struct doc *d, struct 
         diag_add_key(ctx->diag, percent, "keep either count or percent");
         return;
     }
-    if (s->mode == DOCKER_MODE_DEFAULT && count)
-        s->mode = DOCKER_COUNT;
-    if (s->mode == DOCKER_MODE_DEFAULT && percent)
-        s->mode = DOCKER_PERCENT;
-    if (s->mode == DOCKER_COUNT && !count)
-        diag_add(ctx->diag, d, "mode count needs count: N");
-    else if (s->mode == DOCKER_PERCENT && !percent)
-        diag_add(ctx->diag, d, "mode percent needs percent: N");
-    else if (count && s->mode != DOCKER_COUNT)
-        diag_add_key(ctx->diag, count, "has no meaning with mode %s", modes[s->mode]);
-    else if (percent && s->mode != DOCKER_PERCENT)
-        diag_add_key(ctx->diag, percent, "has no meaning with mode %s", modes[s->mode]);
-    else if (percent && s->percent <= 0)
+    if (s->mode == DOCKER_MODE_DEFAULT && (count || percent))
+        s->mode = count ? DOCKER_COUNT : DOCKER_PERCENT;
+    check_number(ctx, d, s->mode, DOCKER_COUNT);
+    check_number(ctx, d, s->mode, DOCKER_PERCENT);
+    if (percent && s->mode == DOCKER_PERCENT && s->percent <= 0)
         diag_add(ctx->diag, percent, "must be above 0");
 }
 

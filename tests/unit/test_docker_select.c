@@ -53,8 +53,8 @@ static const struct {
             "image; all of them is match: '.'" },
     { "{mode: all}", "docker: selects every container there is" },
     { "{match: '(', mode: all}", "docker.match: '(' is not a regular expression: " },
-    { "{label: app=db, mode: some}",
-      "docker.mode: unknown value 'some', use one of one, all, count, "
+    { "{label: app=db, mode: most}",
+      "docker.mode: unknown value 'most', use one of one, all, count, "
       "percent" },
     { "{label: app=db, mode: coun}", "docker.mode: unknown value 'coun', did you mean 'count'?" },
     { "{label: app=db, mode: count}", "docker: mode count needs count: N" },
@@ -157,22 +157,22 @@ static int close_engine(void **state)
 static char *chosen(struct docker *d, const char *yaml, enum docker_state which, uint64_t seed)
 {
     auto_buf struct buf out = BUF_INIT(0);
-    auto_free struct docker_container *v = NULL;
+    struct docker_targets got = { 0 };
     struct text t;
     struct err err = { 0 };
     struct rng rng;
-    size_t n = 0;
 
     rng_seed(&rng, seed, 0);
     read_text(&t, yaml);
     if (t.diag.n)
         fail_msg("%s: %s", yaml, buf_str(&t.diag.text));
-    int rc = docker_select(d, &t.s, which, &rng, &v, &n, &err);
+    int rc = docker_select(d, &t.s, which, &rng, &got, &err);
     text_done(&t);
     if (rc < 0)
         return xasprintf("%s: %s", err_kind_name(err.kind), err.msg);
-    for (size_t i = 0; i < n; i++)
-        buf_addf(&out, "%s%s", i ? " " : "", v[i].name);
+    for (size_t i = 0; i < got.n; i++)
+        buf_addf(&out, "%s%s", i ? " " : "", got.v[i].name);
+    free(got.v);
     return xstrdup(buf_str(&out));
 }
 
