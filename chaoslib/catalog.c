@@ -10,6 +10,10 @@ const struct fault_kind *const fault_catalog[] = {
     /* on the network of a container, a process or this machine */
 
     /* names: DNS */
+    &fault_dns_error_process,
+    &fault_dns_error_host,
+    &fault_dns_spoof_process,
+    &fault_dns_spoof_host,
 
     /* on the machine: cpu, memory, disks, descriptors */
     &fault_process_cpu,

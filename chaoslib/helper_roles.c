@@ -1,7 +1,9 @@
 /* All roles of helpers. */
+#include "chaoslib/dns/holder.h"
 #include "chaoslib/machine/hog.h"
 
 const struct helper_role *const helper_roles[] = {
     &hog_role,
+    &dns_holder_role,
     NULL,
 };

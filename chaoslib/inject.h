@@ -11,6 +11,8 @@
 /* ---- network: net/ ---- */
 
 /* ---- names: dns/ ---- */
+extern const struct fault_kind fault_dns_error_process, fault_dns_error_host,
+    fault_dns_spoof_process, fault_dns_spoof_host;
 
 /* ---- machine: machine/ ---- */
 extern const struct fault_kind fault_process_cpu, fault_process_memory, fault_process_io,

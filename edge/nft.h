@@ -78,6 +78,8 @@ void nft_counter(struct nft_rule *r);
 void nft_set_mark(struct nft_rule *r, uint32_t mark);
 void nft_set_priority(struct nft_rule *r, uint32_t classid); /* postrouting; "1:4" is 0x10004 */
 
+void nft_notrack(struct nft_rule *r); /* before prio -200: connection tracking leaves it alone */
+
 /* What ends a rule. */
 void nft_drop(struct nft_rule *r);
 void nft_accept(struct nft_rule *r);

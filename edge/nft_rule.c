@@ -299,6 +299,11 @@ static void queue_compat(struct nft_rule *r, uint16_t queue)
     put(r, e);
 }
 
+void nft_notrack(struct nft_rule *r)
+{
+    put(r, expr("notrack"));
+}
+
 void nft_queue(struct nft_rule *r, uint16_t queue, bool compat)
 {
     struct nftnl_expr *e;

@@ -1,0 +1,350 @@
+/* Inside the target's network namespace: an nftables table of ours sends each query that leaves
+ * (UDP, port 53) to our packet queue, before connection tracking and before anybody's NAT. What
+ * does not concern us goes on as it was, to whom it was meant for, through Docker's rules if there
+ * are any. A query that is hit becomes its own answer: the packet is turned round and goes back to
+ * the one who asked.
+ *
+ * No connection is steered and no state is left anywhere: the table and the queue end with this
+ * process, and the next query simply leaves. The answer is kept out of connection tracking, since a
+ * connection that seems to begin at the server's end would make the next query of the same socket
+ * pass Docker's NAT by. */
+#include "chaoslib/dns/holder.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "chaoslib/dns/packet.h"
+#include "chaoslib/dns/rules.h"
+#include "edge/nft.h"
+#include "edge/packet_queue.h"
+
+#define DNS_PORT 53
+#define ANSWER_MARK UINT32_C(0x5ca1ab1e)
+#define PRIO_QUERIES (-310) /* conntrack is -200 */
+#define PRIO_ANSWERS (-305)
+#define HELD_MAX 1024
+#define PROBE_NS (3 * NS_PER_SEC)
+
+struct held {
+    STAILQ_ENTRY(held) link;
+    uint64_t due_ns;
+    uint32_t id;
+    bool swallow;
+    size_t n;
+    uint8_t packet[DNS_REPLY_MAX + DNS_PACKET_HEADERS_MAX];
+};
+
+struct holder {
+    struct dns_rules rules;
+    struct nft *nft;
+    struct packet_queue *queue;
+    uint16_t queue_number;
+    char table[NFT_NAME_MAX];
+    STAILQ_HEAD(, held) held; /* one delay for all: in the order in which they are due */
+    unsigned n_held;
+    uint16_t probe_port; /* in network order; 0: none is under way */
+    bool probe_seen;
+    bool is_in;
+};
+
+/* ---- packets ---- */
+
+static void release(struct holder *h, struct held *x)
+{
+    if (x->swallow)
+        packet_drop(h->queue, x->id);
+    else
+        packet_replace(h->queue, x->id, ANSWER_MARK, x->packet, x->n);
+    free(x);
+}
+
+/* Those that are due by then; returns when the next one is, 0: none waits. */
+static uint64_t release_due(struct holder *h, uint64_t now_ns)
+{
+    struct held *x;
+
+    while ((x = STAILQ_FIRST(&h->held)) && x->due_ns <= now_ns) {
+        STAILQ_REMOVE_HEAD(&h->held, link);
+        h->n_held--;
+        release(h, x);
+    }
+    return x ? x->due_ns : 0;
+}
+
+static void hold(struct holder *h, struct held *x, uint64_t delay_ns, uint64_t now_ns)
+{
+    x->due_ns = now_ns + delay_ns;
+    if (delay_ns == 0 || h->n_held == HELD_MAX) {
+        release(h, x);
+        return;
+    }
+    STAILQ_INSERT_TAIL(&h->held, x, link);
+    h->n_held++;
+}
+
+static uint16_t source_port(const struct dns_packet *p)
+{
+    uint16_t port;
+
+    memcpy(&port, p->payload - 8, sizeof(port)); /* the first field of UDP's header */
+    return port;
+}
+
+static void on_packet(void *arg, uint32_t id, const uint8_t *packet, size_t len)
+{
+    struct holder *h = arg;
+    struct dns_answer answer;
+    struct dns_packet p;
+    uint64_t now = clock_now_ns();
+
+    if (dns_packet_parse(packet, len, &p) < 0) {
+        packet_pass(h->queue, id);
+        return;
+    }
+    struct dns_query query = { .msg = p.payload,
+                               .len = p.n_payload,
+                               .to_loopback = p.to_loopback,
+                               .is_probe = h->probe_port && source_port(&p) == h->probe_port,
+                               .now_ns = now };
+    enum dns_verdict v = dns_judge(&h->rules, &query, &answer);
+    if (v == DNS_PASS) {
+        packet_pass(h->queue, id);
+        return;
+    }
+    h->probe_seen |= query.is_probe;
+    struct held *x = xcalloc(1, sizeof(*x));
+    x->id = id;
+    x->swallow = v == DNS_SWALLOW;
+    if (!x->swallow)
+        x->n = dns_packet_turn(packet, &p, answer.bytes, answer.n, x->packet, sizeof(x->packet));
+    hold(h, x, query.is_probe || x->swallow ? 0 : h->rules.delay_ns, now);
+}
+
+/* Serves packets until `fd` is readable (true) or the instant has come; 0: no such instant. */
+static bool serve(struct holder *h, int fd, uint64_t until_ns)
+{
+    struct pollfd p[2] = { { .fd = fd, .events = POLLIN },
+                           { .fd = packet_queue_fd(h->queue), .events = POLLIN } };
+    struct err err = { 0 };
+
+    for (;;) {
+        uint64_t now = clock_now_ns(), due = release_due(h, now);
+        uint64_t next = due && (!until_ns || due < until_ns) ? due : until_ns;
+        if (until_ns && now >= until_ns)
+            return false;
+        struct timespec wait = { 0 };
+        if (next > now) {
+            wait.tv_sec = (time_t)((next - now) / NS_PER_SEC);
+            wait.tv_nsec = (long)((next - now) % NS_PER_SEC);
+        }
+        int n = ppoll(p, ARRAY_LEN(p), next ? &wait : NULL, NULL);
+        if (n < 0 && errno != EINTR)
+            return true;
+        if (n > 0 && p[1].revents)
+            err_ignore(packet_queue_read(h->queue, on_packet, h, &err),
+                       "what is broken for good shows in the next probe");
+        if (n > 0 && p[0].revents)
+            return true;
+    }
+}
+
+/* ---- in, out, and looking ---- */
+
+static int put_in(struct holder *h, struct err *err)
+{
+    struct nft_batch *b = nft_batch_new(h->nft);
+    uint16_t port = htons(DNS_PORT);
+    int rc = 0;
+
+    for (int compat = 0; compat < 2; compat++) {
+        if (compat) {
+            nft_batch_free(b);
+            b = nft_batch_new(h->nft);
+        }
+        nft_add_table(b, NFT_INET, h->table);
+        nft_add_chain(b, &(struct nft_chain){ .family = NFT_INET,
+                                              .table = h->table,
+                                              .name = "queries",
+                                              .type = "filter",
+                                              .hook = NFT_OUTPUT,
+                                              .prio = PRIO_QUERIES });
+        nft_add_chain(b, &(struct nft_chain){ .family = NFT_INET,
+                                              .table = h->table,
+                                              .name = "answers",
+                                              .type = "filter",
+                                              .hook = NFT_OUTPUT,
+                                              .prio = PRIO_ANSWERS });
+        struct nft_rule *r = nft_add_rule(b, NFT_INET, h->table, "queries");
+        nft_match_l4proto(r, IPPROTO_UDP);
+        nft_match_bytes(r, (struct nft_bytes){ NFT_TRANSPORT_HEADER, 2, 2 }, NFT_EQ, &port);
+        nft_queue(r, h->queue_number, compat);
+        r = nft_add_rule(b, NFT_INET, h->table, "answers");
+        nft_match_mark(r, NFT_EQ, ANSWER_MARK);
+        nft_notrack(r);
+        rc = nft_commit(b, err);
+        if (rc == 0)
+            break;
+    }
+    nft_batch_free(b);
+    h->is_in = rc == 0;
+    return rc < 0 ? err_wrap(err, "queries cannot be steered to user space") : 0;
+}
+
+static int open_probe(struct holder *h, struct err *err)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(DNS_PORT) };
+    struct sockaddr_in self;
+    socklen_t len = sizeof(self);
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&at, sizeof(at)) < 0 ||
+        getsockname(fd, (struct sockaddr *)&self, &len) < 0) {
+        err_sys(err, ERR_PROBE, errno, "cannot probe");
+        if (fd >= 0)
+            close(fd);
+        return -EIO;
+    }
+    h->probe_port = self.sin_port;
+    return fd;
+}
+
+static int await_answer(struct holder *h, int fd, struct err *err)
+{
+    uint64_t until = clock_now_ns() + PROBE_NS;
+    struct dns_question q;
+    struct dns_reply r;
+    uint8_t msg[DNS_REPLY_MAX];
+
+    if (h->rules.swallow) {
+        while (!h->probe_seen && clock_now_ns() < until)
+            serve(h, fd, clock_now_ns() + NS_PER_MS);
+        return h->probe_seen ? 0 : err_set(err, ERR_PROBE, ETIMEDOUT, "a probe was not swallowed");
+    }
+    if (!serve(h, fd, until))
+        return err_set(err, ERR_PROBE, ETIMEDOUT, "a probe got no answer");
+    ssize_t n = recv(fd, msg, sizeof(msg), 0);
+    if (n < 0)
+        return err_sys(err, ERR_PROBE, errno, "a probe got no answer");
+    if (!h->probe_seen || dns_reply_parse(msg, (size_t)n, &q, &r) < 0 ||
+        r.rcode != h->rules.v[0].reply.rcode)
+        return err_set(err, ERR_PROBE, EPROTO, "a probe got another answer");
+    return 0;
+}
+
+/* A query of our own, which must come back as the rules say. */
+static int probe(struct holder *h, struct err *err)
+{
+    char name[2 * DNS_PATTERN_MAX];
+    uint8_t query[DNS_REPLY_MAX];
+
+    dns_probe_name(&h->rules, name);
+    size_t n = dns_query_build(1, name, DNS_A, query, sizeof(query));
+    if (n == 0)
+        return 0; /* no name that can be asked for: the kernel's word must do */
+    h->probe_seen = false;
+    auto_close int fd = open_probe(h, err);
+    if (fd < 0)
+        return fd;
+    int rc = send(fd, query, n, MSG_NOSIGNAL) == (ssize_t)n
+                 ? await_answer(h, fd, err)
+                 : err_sys(err, ERR_PROBE, errno, "cannot send a probe");
+    h->probe_port = 0;
+    return rc;
+}
+
+/* What is still held is answered at once. */
+static int take_out(struct holder *h, struct err *err)
+{
+    struct nft_batch *b;
+
+    if (!h->is_in)
+        return 0;
+    b = nft_batch_new(h->nft);
+    nft_del_table(b, NFT_INET, h->table);
+    int rc = nft_commit(b, err);
+    nft_batch_free(b);
+    if (rc < 0)
+        return rc;
+    h->is_in = false;
+    err_ignore(packet_queue_read(h->queue, on_packet, h, err), "the last ones");
+    release_due(h, UINT64_MAX);
+    rc = nft_has_table(NFT_INET, h->table, err);
+    return rc == 0 ? err_set(err, ERR_REVERT, EBUSY, "table %s is still there", h->table)
+                   : MIN(rc, 0);
+}
+
+/* ---- as a helper ---- */
+
+static int holder_open(struct holder *h, const struct helper_job *job, struct err *err)
+{
+    STAILQ_INIT(&h->held);
+    if (dns_rules_read(job->spec, &h->rules, err) < 0)
+        return -EINVAL;
+    snprintf(h->table, sizeof(h->table), "chaos-load-dns-%.32s", json_str(job->spec, "tag", ""));
+    if (job->n_fds != 1 || setns(job->fds[0], CLONE_NEWNET) < 0)
+        return err_sys(err, ERR_PREPARE, errno, "cannot enter the network namespace");
+    h->queue = packet_queue_open(&h->queue_number, err);
+    h->nft = h->queue ? nft_open(err) : NULL;
+    return h->nft ? 0 : -EIO;
+}
+
+static void holder_close(struct holder *h)
+{
+    if (h->queue)
+        release_due(h, UINT64_MAX);
+    nft_close(h->nft);
+    packet_queue_close(h->queue);
+    dns_rules_done(&h->rules);
+}
+
+static void answer(struct holder *h, const struct json *question)
+{
+    auto(json) struct json *reply = json_object();
+    const char *what = json_str(question, "do", "");
+    struct err err = { 0 };
+    int rc = 0;
+
+    if (strcmp(what, "in") == 0)
+        rc = put_in(h, &err);
+    else if (strcmp(what, "probe") == 0)
+        rc = probe(h, &err);
+    else if (strcmp(what, "out") == 0)
+        rc = take_out(h, &err);
+    if (rc < 0) {
+        helper_reply_error(&err);
+        return;
+    }
+    json_put_u64(reply, "at_ns", clock_now_ns());
+    json_put_u64(reply, "hit", h->rules.n_hit);
+    json_put_u64(reply, "seen", h->rules.n_seen);
+    helper_reply(reply);
+}
+
+static int run(struct helper_job *job)
+{
+    struct holder h = { 0 };
+    struct err err = { 0 };
+    struct json *question;
+
+    if (holder_open(&h, job, &err) < 0) {
+        holder_close(&h);
+        helper_reply_error(&err);
+        return 1;
+    }
+    helper_reply_ok();
+    while (serve(&h, HELPER_FD, 0) && helper_next(clock_now_ns(), &question) != 1) {
+        answer(&h, question);
+        json_free(question);
+    }
+    holder_close(&h);
+    return 0;
+}
+
+const struct helper_role dns_holder_role = { .name = "dns", .run = run };
