@@ -110,7 +110,8 @@ void nft_batch_free(struct nft_batch *b)
 {
     if (!b)
         return;
-    nftnl_rule_free(b->rule.rule);
+    if (b->rule.rule)
+        nftnl_rule_free(b->rule.rule);
     mnl_nlmsg_batch_stop(b->batch);
     free(b->what);
     free(b->bytes);

@@ -199,7 +199,7 @@ static int put_in(struct holder *h, struct err *err)
 static int open_probe(struct holder *h, struct err *err)
 {
     struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(DNS_PORT) };
-    struct sockaddr_in self;
+    struct sockaddr_in self = { 0 };
     socklen_t len = sizeof(self);
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 

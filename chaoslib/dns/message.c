@@ -262,9 +262,10 @@ static bool is_asked(const struct dns_question *q, const struct dns_address *a)
 size_t dns_reply_build(const uint8_t *query, const struct dns_question *q,
                        const struct dns_reply *r, uint8_t *out, size_t cap)
 {
-    struct writer w = { .out = out, .cap = cap };
+    struct writer w = { .cap = cap };
     unsigned asked = (unsigned)query[2] << 8 | query[3], n = 0;
 
+    w.out = out;
     for (size_t i = 0; i < r->n_addresses; i++)
         n += is_asked(q, &r->addresses[i]);
     put16(&w, q->id);
@@ -303,8 +304,9 @@ static bool put_name(struct writer *w, const char *name)
 
 size_t dns_query_build(uint16_t id, const char *name, uint16_t type, uint8_t *out, size_t cap)
 {
-    struct writer w = { .out = out, .cap = cap };
+    struct writer w = { .cap = cap };
 
+    w.out = out;
     put16(&w, id);
     put16(&w, FLAG_RECURSE);
     put16(&w, 1);

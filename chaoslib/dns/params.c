@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+static const char *const hosts[] = { "any", NULL };
 static const char *const matches[] = { "exact", "substring", "wildcard", NULL };
 
 enum { ANSWER_NXDOMAIN, ANSWER_SERVFAIL, ANSWER_REFUSED, ANSWER_TIMEOUT };
@@ -18,9 +19,11 @@ static const unsigned answer_rcodes[] = { DNS_NXDOMAIN, DNS_SERVFAIL, DNS_REFUSE
     PARAM(STR, "process", struct dns_params, process, .required = true,       \
           .help = "a name under processes:, or the program that is running: " \
                   "all that lives in its network namespace is hit")
-#define HOST_ROW                                                   \
-    PARAM(BOOL, "host", struct dns_params, host, .required = true, \
-          .help = "true: in the network namespace of chaos-load itself")
+#define HOST_ROW                                                                    \
+    PARAM(STR, "host", struct dns_params, host, .required = true, .choices = hosts, \
+          .type_text = "any",                                                       \
+          .help = "this machine: any; all that shares chaos-load's own "            \
+                  "network namespace is hit")
 #define MATCH_ROW                                                                      \
     PARAM(ENUM, "match", struct dns_params, match, .def = "exact", .choices = matches, \
           .help = "how names are compared, in any case; in a wildcard, * is any characters")
@@ -43,13 +46,6 @@ static const unsigned answer_rcodes[] = { DNS_NXDOMAIN, DNS_SERVFAIL, DNS_REFUSE
           .help = "name: address; several addresses with commas; a name instead of an address " \
                   "is looked up once, by chaos-load, before the fault begins"),                 \
         MATCH_ROW, SHARE_ROWS
-
-static void check_host(const struct param_ctx *ctx, const struct doc *d, const struct dns_params *p)
-{
-    if (doc_get(d, "host") && !p->host)
-        diag_add(ctx->diag, doc_get(d, "host"),
-                 "expected true: it hits this machine; give it process: NAME instead to hit less");
-}
 
 static void check_name(const struct param_ctx *ctx, const struct doc *at, const char *name)
 {
@@ -85,7 +81,6 @@ static void check_error(const struct param_ctx *ctx, const struct doc *d, void *
     const struct dns_params *p = base;
     const struct doc *at = doc_get(d, "patterns");
 
-    check_host(ctx, d, p);
     check_count(ctx, at, p->patterns.n);
     for (size_t i = 0; i < p->patterns.n; i++) {
         check_name(ctx, at, p->patterns.v[i]);
@@ -119,7 +114,6 @@ static void check_spoof(const struct param_ctx *ctx, const struct doc *d, void *
     const struct dns_params *p = base;
     const struct doc *at = doc_get(d, "map");
 
-    check_host(ctx, d, p);
     check_count(ctx, at, p->map.n);
     for (size_t i = 0; i < p->map.n; i++) {
         check_name(ctx, at, p->map.keys[i]);

@@ -6,8 +6,7 @@
 #include "chaoslib/dns/rules.h"
 
 struct dns_params {
-    const char *process;
-    bool host;
+    const char *process, *host;
     struct strs patterns;
     struct pairs map;
     int match, answer;

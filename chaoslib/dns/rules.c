@@ -62,8 +62,10 @@ static bool was_passed(struct dns_rules *r, const struct dns_question *q, uint64
 
     for (size_t i = 0; i < DNS_PASSED_MAX; i++) {
         struct dns_passed *p = &r->passed[i];
-        if (p->until_ns > now_ns && p->type == q->type && p->name_hash == hash)
+        if (p->until_ns > now_ns && p->type == q->type && p->name_hash == hash) {
+            p->until_ns = 0; /* once for each time that it was let through */
             return true;
+        }
     }
     return false;
 }

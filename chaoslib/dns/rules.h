@@ -12,7 +12,7 @@
 #define DNS_RULES_MAX 64
 #define DNS_PATTERN_MAX 255
 #define DNS_PASSED_MAX 64
-#define DNS_PASSED_NS (5 * NS_PER_SEC)
+#define DNS_PASSED_NS NS_PER_SEC
 
 enum dns_match { DNS_EXACT, DNS_SUBSTRING, DNS_WILDCARD };
 /* `pattern` in any case, with or without a dot at its end; `name` as dns_question has it. */

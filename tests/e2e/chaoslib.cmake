@@ -1,0 +1,1 @@
+e2e_test(test_dns TIMEOUT 300 SERIAL)

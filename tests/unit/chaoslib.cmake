@@ -1,4 +1,5 @@
 unit_test(test_dns_message LIBS chaoslib)
+unit_test(test_dns_rules LIBS chaoslib)
 unit_test(test_pumba_args LIBS chaoslib)
 unit_test(test_pumba_hits LIBS chaoslib)
 target_compile_definitions(test_pumba_hits PRIVATE GOLDEN_DIR="${PROJECT_SOURCE_DIR}/tests/golden")
