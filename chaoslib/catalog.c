@@ -8,6 +8,30 @@ const struct fault_kind *const fault_catalog[] = {
     /* on a container */
 
     /* on the network of a container, a process or this machine */
+    &fault_docker_net_latency,
+    &fault_process_net_latency,
+    &fault_host_net_latency,
+    &fault_docker_net_loss,
+    &fault_process_net_loss,
+    &fault_host_net_loss,
+    &fault_docker_net_corrupt,
+    &fault_process_net_corrupt,
+    &fault_host_net_corrupt,
+    &fault_docker_net_duplicate,
+    &fault_process_net_duplicate,
+    &fault_host_net_duplicate,
+    &fault_docker_net_reorder,
+    &fault_process_net_reorder,
+    &fault_host_net_reorder,
+    &fault_docker_net_rate,
+    &fault_process_net_rate,
+    &fault_host_net_rate,
+    &fault_docker_net_partition,
+    &fault_process_net_partition,
+    &fault_host_net_partition,
+    &fault_docker_net_tcp_reset,
+    &fault_process_net_tcp_reset,
+    &fault_host_net_tcp_reset,
 
     /* names: DNS */
     &fault_dns_error_process,

@@ -9,6 +9,14 @@
 /* ---- backend `docker`: docker/ ---- */
 
 /* ---- network: net/ ---- */
+extern const struct fault_kind fault_process_net_latency, fault_process_net_loss,
+    fault_process_net_corrupt, fault_process_net_duplicate, fault_process_net_reorder,
+    fault_process_net_rate, fault_process_net_partition, fault_process_net_tcp_reset,
+    fault_docker_net_latency, fault_docker_net_loss, fault_docker_net_corrupt,
+    fault_docker_net_duplicate, fault_docker_net_reorder, fault_docker_net_rate,
+    fault_docker_net_partition, fault_docker_net_tcp_reset, fault_host_net_latency,
+    fault_host_net_loss, fault_host_net_corrupt, fault_host_net_duplicate, fault_host_net_reorder,
+    fault_host_net_rate, fault_host_net_partition, fault_host_net_tcp_reset;
 
 /* ---- names: dns/ ---- */
 extern const struct fault_kind fault_dns_error_process, fault_dns_error_host,

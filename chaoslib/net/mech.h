@@ -52,7 +52,7 @@ size_t net_interfaces(const struct net_fault *f, char out[][NET_IFACE_MAX], size
  * `to`, all others pass. `from` must exist or be made in the same batch. Packets with `skip_mark`
  * (0: none) pass. */
 struct net_match {
-    int family; /* enum nft_family */
+    unsigned family; /* enum nft_family */
     const char *table, *from, *to;
     enum net_direction direction; /* one of the two: which end is the peer */
     uint32_t skip_mark;

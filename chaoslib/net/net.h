@@ -107,7 +107,6 @@ struct net_model {
     bool bad;          /* gemodel, correlated loss */
     unsigned state;    /* the four states */
     double last_delay; /* correlated draws, 0..1 */
-    double last_hit;
     uint64_t counted, since_reorder, free_at_ns;
 };
 struct net_verdict {

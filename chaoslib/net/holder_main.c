@@ -1,0 +1,186 @@
+/* The holder's side: enters the namespace, chooses a mechanism, serves packets and questions. When
+ * the control socket ends, so does the fault: in order if there is time, by the kernel if not. */
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "chaoslib/net/holder.h"
+#include "chaoslib/net/mech.h"
+
+#define DRAIN_NS NS_PER_SEC /* when nobody is left to ask */
+
+struct hold {
+    struct net_fault fault;
+    const struct net_mech *mech;
+    void *state;
+};
+
+/* ---- choosing ---- */
+
+static int try_mech(struct hold *h, const struct net_mech *m, struct buf *why)
+{
+    struct err err = { 0 };
+    const char *never = m->cannot(&h->fault);
+
+    if (!never && m->probe(&h->fault, &err) == 0 && m->open(&h->fault, &h->state, &err) == 0) {
+        h->mech = m;
+        return 0;
+    }
+    buf_addf(why, "%s%s: %s", why->len ? "; " : "", m->name, never ? never : err.msg);
+    if (h->state)
+        m->close(TAKE(h->state));
+    return 1;
+}
+
+static int choose(struct hold *h, struct err *err)
+{
+    auto_buf struct buf why = BUF_INIT(4096);
+    bool any = strcmp(h->fault.mechanism, "auto") == 0;
+
+    for (const struct net_mech *const *m = net_mechs; *m; m++)
+        if ((any || strcmp((*m)->name, h->fault.mechanism) == 0) && try_mech(h, *m, &why) == 0)
+            return 0;
+    if (why.len == 0)
+        return err_set(err, ERR_PREPARE, EINVAL, "there is no mechanism '%s'", h->fault.mechanism);
+    return err_set(err, ERR_PREPARE, ENOTSUP, "%s cannot be made here: %s",
+                   net_effect_name(h->fault.effect), buf_str(&why));
+}
+
+/* ---- questions ---- */
+
+static void put_stamp(struct json *reply)
+{
+    uint64_t now = clock_now_ns();
+
+    json_put_u64(reply, "sec", now / NS_PER_SEC);
+    json_put_u64(reply, "ns", now % NS_PER_SEC);
+}
+
+static int answer(struct hold *h, const char *what, uint64_t drain_ns, struct json *reply,
+                  struct err *err)
+{
+    int rc = 0;
+
+    if (strcmp(what, "inject") == 0)
+        rc = h->mech->inject(h->state, err);
+    else if (strcmp(what, "revert") == 0)
+        rc = h->mech->revert(h->state, drain_ns, err);
+    else
+        rc = h->mech->verify(h->state, strcmp(what, "verify-in") == 0, reply, err);
+    put_stamp(reply);
+    return rc;
+}
+
+static void serve_question(struct hold *h, const struct json *question)
+{
+    auto(json) struct json *reply = json_object();
+    struct err err = { 0 };
+
+    if (answer(h, json_str(question, "do", ""), json_u64(question, "drain_ns", 0), reply, &err) <
+        0) {
+        helper_reply_error(&err);
+        return;
+    }
+    helper_reply(reply);
+}
+
+/* ---- the loop: packets first, they are what is measured ---- */
+
+static void wait_for_something(struct hold *h, uint64_t next_ns, bool *ret_question)
+{
+    struct pollfd p[] = { { .fd = HELPER_FD, .events = POLLIN },
+                          { .fd = h->mech->fd ? h->mech->fd(h->state) : -1, .events = POLLIN } };
+    uint64_t now = clock_now_ns(), wait = next_ns > now ? next_ns - now : 0;
+    struct timespec ts = { .tv_sec = (time_t)(wait / NS_PER_SEC),
+                           .tv_nsec = (long)(wait % NS_PER_SEC) };
+
+    int n = ppoll(p, ARRAY_LEN(p), next_ns ? &ts : NULL, NULL);
+    *ret_question = n > 0 && p[0].revents;
+}
+
+static void serve(struct hold *h)
+{
+    uint64_t next = 0;
+
+    for (;;) {
+        bool asked;
+        wait_for_something(h, next, &asked);
+        if (h->mech->serve)
+            next = h->mech->serve(h->state, clock_now_ns());
+        if (!asked)
+            continue;
+        auto(json) struct json *question = NULL;
+        if (helper_next(0, &question) != 0)
+            return;
+        serve_question(h, question);
+        if (h->mech->serve)
+            next = h->mech->serve(h->state, clock_now_ns());
+    }
+}
+
+static void hello(const struct hold *h)
+{
+    auto(json) struct json *reply = json_object();
+    struct json *residue = json_object();
+
+    json_put_str(reply, "mechanism", h->mech->summary);
+    if (h->mech->residue) {
+        json_put_str(residue, "mech", h->mech->name);
+        h->mech->residue(h->state, residue);
+    }
+    json_put(reply, "residue", residue);
+    helper_reply(reply);
+}
+
+static int hold(const struct json *spec, struct err *err)
+{
+    struct hold h = { 0 };
+
+    if (net_fault_read(spec, &h.fault, err) < 0 || choose(&h, err) < 0)
+        return -EINVAL;
+    hello(&h);
+    serve(&h);
+    int rc = h.mech->revert(h.state, DRAIN_NS, err);
+    h.mech->close(h.state);
+    return rc;
+}
+
+static int undo(const char *text, struct err *err)
+{
+    auto(json) struct json *residue = NULL, *reply = json_object();
+
+    if (json_parse(text, strlen(text), &residue, err) < 0)
+        return -EINVAL;
+    const struct net_mech *m = net_mech_find(json_str(residue, "mech", ""));
+    if (!m || !m->undo)
+        return err_set(err, ERR_REVERT, EINVAL, "no mechanism of this name leaves anything");
+    int rc = m->undo(residue, err);
+    if (rc < 0)
+        return rc;
+    json_put_bool(reply, "nothing", rc == 1);
+    helper_reply(reply);
+    return 0;
+}
+
+static int run(struct helper_job *job)
+{
+    const char *residue = json_str(job->spec, "undo", NULL);
+    struct err err = { 0 };
+    int rc;
+
+    if (job->n_fds != 1 || setns(job->fds[0], CLONE_NEWNET) < 0)
+        rc = err_sys(&err, ERR_PREPARE, errno,
+                     "cannot enter the target's network namespace (root is needed)");
+    else if (residue)
+        rc = undo(residue, &err);
+    else
+        rc = hold(json_get(job->spec, "fault"), &err);
+    if (rc < 0)
+        helper_reply_error(&err);
+    return rc < 0;
+}
+
+const struct helper_role helper_role_net = { .name = "net", .run = run };

@@ -1,0 +1,301 @@
+/* The network kinds: one implementation for all effects and all targets. Each target's network
+ * namespace gets a holder in prepare; from then on a word is enough to begin and to end. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "chaoslib/inject.h"
+#include "chaoslib/net/holder.h"
+#include "chaoslib/net/targets.h"
+
+#define DRAIN_MAX_NS (2 * NS_PER_SEC)
+
+struct state {
+    struct net_fault fault;
+    struct net_targets targets;
+    struct holder **holders; /* one each; NULL where it shares the namespace of an earlier one */
+    ino_t *spaces;
+};
+
+static enum net_effect effect_of(const struct fault_run *r)
+{
+    for (int e = 0; e < NET_EFFECT_MAX; e++)
+        if (strcmp(net_effect_name((enum net_effect)e), r->kind->name) == 0)
+            return (enum net_effect)e;
+    return NET_EFFECT_MAX;
+}
+
+/* Unlike any other's, and found again by the run's name. */
+static void make_tag(struct fault_run *r, struct net_fault *f)
+{
+    size_t len = strlen(r->env->run_id);
+
+    snprintf(f->tag, sizeof f->tag, "%08x-%s", (unsigned)rng_u64(&r->rng) & 0xffffffffu,
+             r->env->run_id + (len > 12 ? len - 12 : 0));
+    f->shape.seed = rng_u64(&r->rng) >> 12;
+}
+
+/* ---- prepare ---- */
+
+static int open_space(const struct fault_run *r, const struct net_target_one *t, ino_t *ret_space,
+                      struct err *err)
+{
+    const struct state *s = r->state;
+    char path[64];
+    struct stat own, its;
+
+    snprintf(path, sizeof path, "/proc/%d/ns/net", t->id.pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &its) < 0 || stat("/proc/self/ns/net", &own) < 0) {
+        if (fd >= 0)
+            close(fd);
+        return err_sys(err, errno == ENOENT ? ERR_TARGET : ERR_PREPARE, errno,
+                       "%s: cannot open its network namespace", t->name);
+    }
+    if (its.st_ino == own.st_ino && net_filter_is_empty(&s->fault.filter)) {
+        close(fd);
+        return err_set(err, ERR_PREPARE, EINVAL,
+                       "%s shares this machine's network, all of which would be hit: add port, "
+                       "dst, src or peers",
+                       t->name);
+    }
+    *ret_space = its.st_ino;
+    return fd;
+}
+
+static bool is_held(const struct state *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (s->spaces[i] == s->spaces[n])
+            return true;
+    return false;
+}
+
+static int start_holder(struct fault_run *r, size_t i, struct err *err)
+{
+    struct state *s = r->state;
+    auto_close int fd = open_space(r, &s->targets.v[i], &s->spaces[i], err);
+
+    if (fd < 0)
+        return -EIO;
+    snprintf(r->hits[i].name, sizeof r->hits[i].name, "%.63s", s->targets.v[i].name);
+    snprintf(r->hits[i].id, sizeof r->hits[i].id, "%.71s", s->targets.v[i].hit_id);
+    if (is_held(s, i) || r->env->dry_run)
+        return 0;
+    make_tag(r, &s->fault);
+    s->holders[i] = holder_start(&s->fault, fd, err);
+    if (!s->holders[i]) {
+        err->kind = ERR_PREPARE;
+        return err_wrap(err, "%s", s->targets.v[i].name);
+    }
+    snprintf(r->mechanism, sizeof r->mechanism, "%s", holder_mechanism(s->holders[i]));
+    return 0;
+}
+
+static int net_prepare(struct fault_run *r, struct err *err)
+{
+    struct state *s = xcalloc(1, sizeof *s);
+
+    r->state = s;
+    if (net_fault_make(r->params, effect_of(r), &s->fault, err) < 0)
+        return -EINVAL;
+    if (net_targets_find(r, r->params, &s->targets, err) < 0)
+        return -ESRCH;
+    s->holders = xcalloc(s->targets.n + 1, sizeof *s->holders);
+    s->spaces = xcalloc(s->targets.n + 1, sizeof *s->spaces);
+    fault_hits_new(r, s->targets.n);
+    for (size_t i = 0; i < s->targets.n; i++)
+        if (start_holder(r, i, err) < 0)
+            return -EIO;
+    return 0;
+}
+
+static void net_journal(const struct fault_run *r, struct json *record)
+{
+    const struct state *s = r->state;
+    struct json *list = json_array();
+
+    for (size_t i = 0; i < s->targets.n; i++) {
+        if (!s->holders[i] || json_len(holder_residue(s->holders[i])) == 0)
+            continue;
+        struct json *one = json_put(list, NULL, json_object());
+        auto_free char *residue = json_print(holder_residue(s->holders[i]), false);
+        json_put_u64(one, "pid", (uint64_t)s->targets.v[i].id.pid);
+        json_put_u64(one, "start_ticks", s->targets.v[i].id.start_ticks);
+        json_put_str(one, "residue", residue);
+    }
+    if (json_len(list))
+        json_put(record, "targets", list);
+    else
+        json_free(list);
+}
+
+/* ---- the steps ---- */
+
+static int net_inject(struct fault_run *r, struct err *err)
+{
+    struct state *s = r->state;
+
+    for (size_t i = 0; i < s->targets.n; i++) {
+        struct fault_hit *hit = &r->hits[i];
+        hit->requested = clock_now_ns();
+        hit->effective = hit->requested;
+        if (s->holders[i] && holder_inject(s->holders[i], &hit->effective, err) < 0)
+            return err_wrap(err, "%s", s->targets.v[i].name);
+        if (r->times.effective == 0)
+            r->times.effective = hit->effective;
+    }
+    return 0;
+}
+
+static int net_verify_in(struct fault_run *r, struct err *err)
+{
+    struct state *s = r->state;
+
+    for (size_t i = 0; i < s->targets.n; i++)
+        if (s->holders[i] && holder_verify(s->holders[i], true, NULL, err) < 0)
+            return err_wrap(err, "%s", s->targets.v[i].name);
+    return 0;
+}
+
+/* A holder that died took the fault with it: there is nothing left to do. */
+static int net_revert(struct fault_run *r, struct err *err)
+{
+    struct state *s = r->state;
+    const struct net_shape *shape = &s->fault.shape;
+    uint64_t drain = MIN(shape->delay_ns + 4 * shape->jitter_ns + NS_PER_MS, DRAIN_MAX_NS);
+    int rc = 0;
+
+    for (size_t i = 0; i < s->targets.n; i++) {
+        struct holder *h = s->holders[i];
+        r->hits[i].reverted = clock_now_ns();
+        if (h && holder_is_alive(h) &&
+            holder_revert(h, latch_is_set(r->hurry) ? 0 : drain, &r->hits[i].reverted, err) < 0) {
+            rc = err_wrap(err, "%s", s->targets.v[i].name);
+            continue;
+        }
+        r->times.reverted = MAX(r->times.reverted, r->hits[i].reverted);
+    }
+    return rc;
+}
+
+static int net_verify_out(struct fault_run *r, struct err *err)
+{
+    struct state *s = r->state;
+
+    for (size_t i = 0; i < s->targets.n; i++) {
+        uint64_t packets = 0;
+        struct holder *h = s->holders[i];
+        if (h && holder_is_alive(h) && holder_verify(h, false, &packets, err) < 0)
+            return err_wrap(err, "%s", s->targets.v[i].name);
+        r->requests_hit += packets;
+    }
+    return 0;
+}
+
+static bool net_target_gone(const struct fault_run *r)
+{
+    const struct state *s = r->state;
+
+    for (size_t i = 0; i < s->targets.n; i++)
+        if (proc_is_alive(&s->targets.v[i].id))
+            return false;
+    return s->targets.n > 0;
+}
+
+static int net_still_in(const struct fault_run *r, struct err *err)
+{
+    const struct state *s = r->state;
+
+    for (size_t i = 0; i < s->targets.n; i++)
+        if (s->holders[i] && !holder_is_alive(s->holders[i]))
+            return err_set(err, ERR_INJECT, ECHILD,
+                           "%s: the helper that held it (pid %d) was killed, and the fault ended "
+                           "with it",
+                           s->targets.v[i].name, holder_pid(s->holders[i]));
+    return 0;
+}
+
+static void net_release(struct fault_run *r)
+{
+    struct state *s = r->state;
+
+    if (!s)
+        return;
+    for (size_t i = 0; s->holders && i < s->targets.n; i++)
+        holder_stop(s->holders[i]);
+    net_targets_done(&s->targets);
+    free(s->holders);
+    free(s->spaces);
+    free(s);
+    r->state = NULL;
+}
+
+/* ---- from the journal ---- */
+
+static int undo_one(const struct json *one, struct err *err)
+{
+    struct proc_id id = { .pid = (pid_t)json_u64(one, "pid", 0),
+                          .start_ticks = json_u64(one, "start_ticks", 0) };
+    auto(json) struct json *residue = NULL;
+    const char *text = json_str(one, "residue", "");
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/%d/ns/net", id.pid);
+    auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || !proc_is_alive(&id))
+        return 1; /* its namespace went with it */
+    if (json_parse(text, strlen(text), &residue, err) < 0)
+        return err_wrap(err, "the journal's record of a network fault");
+    return holder_undo(residue, fd, err);
+}
+
+static int net_undo(const struct json *record, struct err *err)
+{
+    int answer = 1;
+
+    for (const struct json *t = json_first(json_get(record, "targets")); t; t = json_next(t)) {
+        int rc = undo_one(t, err);
+        if (rc < 0)
+            return rc;
+        answer = MIN(answer, rc);
+    }
+    return answer;
+}
+
+/* ---- the descriptors ---- */
+
+#define KIND(variable_, name_, backend_, effect_, target_, summary_) \
+    const struct fault_kind variable_ = {                            \
+        .name = (name_),                                             \
+        .backend = (backend_),                                       \
+        .summary = (summary_),                                       \
+        .params = &net_tables[effect_][target_],                     \
+        .params_size = sizeof(struct net_params),                    \
+        .prepare = net_prepare,                                      \
+        .journal = net_journal,                                      \
+        .inject = net_inject,                                        \
+        .verify_in = net_verify_in,                                  \
+        .revert = net_revert,                                        \
+        .verify_out = net_verify_out,                                \
+        .target_gone = net_target_gone,                              \
+        .still_in = net_still_in,                                    \
+        .release = net_release,                                      \
+        .undo = net_undo,                                            \
+    }
+#define KINDS(id_, name_, effect_, summary_)                                         \
+    KIND(fault_process_net_##id_, name_, "process", effect_, NET_PROCESS, summary_); \
+    KIND(fault_docker_net_##id_, name_, "docker", effect_, NET_DOCKER, summary_);    \
+    KIND(fault_host_net_##id_, name_, "host", effect_, NET_HOST, summary_)
+
+KINDS(latency, "latency", NET_LATENCY, "packets come later");
+KINDS(loss, "loss", NET_LOSS, "packets are lost");
+KINDS(corrupt, "corrupt", NET_CORRUPT, "packets with a wrong bit, which the receiver throws away");
+KINDS(duplicate, "duplicate", NET_DUPLICATE, "packets come twice");
+KINDS(reorder, "reorder", NET_REORDER, "packets overtake each other");
+KINDS(rate, "rate", NET_RATE, "a slow line, with its queue");
+KINDS(partition, "partition", NET_PARTITION, "nothing gets through");
+KINDS(tcp_reset, "tcp-reset", NET_TCP_RESET, "connections are reset");
