@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "chaoslib/inject.h"
@@ -60,6 +61,9 @@ static int limit_for(pid_t pid, uint64_t soft, uint64_t leave, uint64_t *ret, st
                        "cannot see what process %d has open (root, or "
                        "its own user, is needed)",
                        (int)pid);
+    auto_free char *zero = xasprintf("%s/0", path); /* which process_each leaves out */
+    struct stat st;
+    is_open[0] = lstat(zero, &st) == 0;
     *ret = rlimit_leaving(is_open, o.n, leave);
     return 0;
 }
