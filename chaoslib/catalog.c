@@ -40,14 +40,19 @@ const struct fault_kind *const fault_catalog[] = {
     &fault_dns_spoof_host,
 
     /* on the machine: cpu, memory, disks, descriptors */
+    &fault_docker_cpu,
     &fault_process_cpu,
     &fault_host_cpu,
+    &fault_docker_memory,
     &fault_process_memory,
     &fault_host_memory,
+    &fault_docker_io,
     &fault_process_io,
     &fault_host_io,
+    &fault_docker_disk_fill,
     &fault_process_disk_fill,
     &fault_host_disk_fill,
+    &fault_docker_fds,
     &fault_process_fds,
     &fault_host_fds,
 

@@ -25,7 +25,8 @@ extern const struct fault_kind fault_dns_error_process, fault_dns_error_host,
 /* ---- machine: machine/ ---- */
 extern const struct fault_kind fault_process_cpu, fault_process_memory, fault_process_io,
     fault_process_disk_fill, fault_process_fds, fault_host_cpu, fault_host_memory, fault_host_io,
-    fault_host_disk_fill, fault_host_fds;
+    fault_host_disk_fill, fault_host_fds, fault_docker_cpu, fault_docker_memory, fault_docker_io,
+    fault_docker_disk_fill, fault_docker_fds;
 
 /* ---- the load itself: client/ ---- */
 

@@ -5,7 +5,7 @@
 #include "chaoslib/machine/machine.h"
 
 struct cpu_params {
-    struct hog_at at;
+    struct place_at at;
     int64_t workers;
     double load;
     uint64_t ramp_ns;
@@ -16,7 +16,7 @@ struct cpu_params {
 static unsigned processors(const struct hog *h)
 {
     cpu_set_t set;
-    pid_t pid = h->enters ? h->target.id.pid : 0;
+    pid_t pid = h->enters ? h->target->id.pid : 0;
     unsigned n = sched_getaffinity(pid, sizeof(set), &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
     unsigned quota = cgroups_cpus(&h->cgroups);
 
@@ -56,6 +56,8 @@ static void cpu_check(const struct param_ctx *ctx, const struct doc *d, void *ba
 
 static const struct param cpu_process_rows[] = { HOG_ON_PROCESS(struct cpu_params), CPU_ROWS,
                                                  HOG_PLACEMENT(struct cpu_params) };
+static const struct param cpu_docker_rows[] = { HOG_ON_DOCKER(struct cpu_params), CPU_ROWS,
+                                                HOG_PLACEMENT(struct cpu_params) };
 static const struct param cpu_host_rows[] = { HOG_ON_HOST(struct cpu_params), CPU_ROWS };
 static const struct param_table cpu_process_table = { .title = "faults[].cpu",
                                                       .rows = cpu_process_rows,
@@ -65,8 +67,14 @@ static const struct param_table cpu_host_table = { .title = "faults[].cpu",
                                                    .rows = cpu_host_rows,
                                                    .n = ARRAY_LEN(cpu_host_rows),
                                                    .check = cpu_check };
+static const struct param_table cpu_docker_table = { .title = "faults[].cpu",
+                                                     .rows = cpu_docker_rows,
+                                                     .n = ARRAY_LEN(cpu_docker_rows),
+                                                     .check = cpu_check };
 
 HOG_KIND(fault_process_cpu, "cpu", "process", "use up the processors where a process runs",
          cpu_process_table, struct cpu_params);
+HOG_KIND(fault_docker_cpu, "cpu", "docker", "use up the processors of a container",
+         cpu_docker_table, struct cpu_params);
 HOG_KIND(fault_host_cpu, "cpu", "host", "use up this machine's processors", cpu_host_table,
          struct cpu_params);

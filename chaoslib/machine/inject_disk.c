@@ -9,7 +9,7 @@
 /* ---- io ---- */
 
 struct io_params {
-    struct hog_at at;
+    struct place_at at;
     const char *path;
     uint64_t bytes, rate;
     int64_t workers;
@@ -39,7 +39,7 @@ const struct hog_kind hog_io = { .name = "io", .plan = io_plan };
 /* ---- disk-fill ---- */
 
 struct fill_params {
-    struct hog_at at;
+    struct place_at at;
     const char *path;
     uint64_t size;
     double percent;
@@ -144,8 +144,11 @@ static void fill_cross_check(const struct param_ctx *ctx, const struct doc *d, v
 
 static const struct param io_process_rows[] = { HOG_ON_PROCESS(struct io_params), IO_ROWS,
                                                 HOG_PLACEMENT(struct io_params) };
+static const struct param io_docker_rows[] = { HOG_ON_DOCKER(struct io_params), IO_ROWS,
+                                               HOG_PLACEMENT(struct io_params) };
 static const struct param io_host_rows[] = { HOG_ON_HOST(struct io_params), IO_ROWS };
 static const struct param fill_process_rows[] = { HOG_ON_PROCESS(struct fill_params), FILL_ROWS };
+static const struct param fill_docker_rows[] = { HOG_ON_DOCKER(struct fill_params), FILL_ROWS };
 static const struct param fill_host_rows[] = { HOG_ON_HOST(struct fill_params), FILL_ROWS };
 
 static const struct param_table io_process_table = { .title = "faults[].io",
@@ -154,6 +157,9 @@ static const struct param_table io_process_table = { .title = "faults[].io",
 static const struct param_table io_host_table = { .title = "faults[].io",
                                                   .rows = io_host_rows,
                                                   .n = ARRAY_LEN(io_host_rows) };
+static const struct param_table io_docker_table = { .title = "faults[].io",
+                                                    .rows = io_docker_rows,
+                                                    .n = ARRAY_LEN(io_docker_rows) };
 static const struct param_table fill_process_table = { .title = "faults[].disk-fill",
                                                        .rows = fill_process_rows,
                                                        .n = ARRAY_LEN(fill_process_rows),
@@ -162,12 +168,20 @@ static const struct param_table fill_host_table = { .title = "faults[].disk-fill
                                                     .rows = fill_host_rows,
                                                     .n = ARRAY_LEN(fill_host_rows),
                                                     .check = fill_cross_check };
+static const struct param_table fill_docker_table = { .title = "faults[].disk-fill",
+                                                      .rows = fill_docker_rows,
+                                                      .n = ARRAY_LEN(fill_docker_rows),
+                                                      .check = fill_cross_check };
 
 HOG_KIND(fault_process_io, "io", "process", "keep a file system of a process busy",
          io_process_table, struct io_params);
+HOG_KIND(fault_docker_io, "io", "docker", "keep a file system of a container busy", io_docker_table,
+         struct io_params);
 HOG_KIND(fault_host_io, "io", "host", "keep a file system of this machine busy", io_host_table,
          struct io_params);
 HOG_KIND(fault_process_disk_fill, "disk-fill", "process", "fill a file system of a process",
          fill_process_table, struct fill_params);
+HOG_KIND(fault_docker_disk_fill, "disk-fill", "docker", "fill a file system of a container",
+         fill_docker_table, struct fill_params);
 HOG_KIND(fault_host_disk_fill, "disk-fill", "host", "fill a file system of this machine",
          fill_host_table, struct fill_params);

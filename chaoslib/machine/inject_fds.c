@@ -9,7 +9,7 @@
 #define OWN_FILES 64              /* what a worker has open besides */
 
 struct fds_params {
-    struct hog_at at;
+    struct place_at at;
     int64_t count;
     double percent;
 };

@@ -6,7 +6,7 @@
 #include "chaoslib/machine/machine.h"
 
 struct memory_params {
-    struct hog_at at;
+    struct place_at at;
     uint64_t size;
     double percent;
     int64_t workers;
@@ -96,6 +96,8 @@ static void memory_cross_check(const struct param_ctx *ctx, const struct doc *d,
 static const struct param memory_process_rows[] = { HOG_ON_PROCESS(struct memory_params),
                                                     MEMORY_ROWS,
                                                     HOG_PLACEMENT(struct memory_params) };
+static const struct param memory_docker_rows[] = { HOG_ON_DOCKER(struct memory_params), MEMORY_ROWS,
+                                                   HOG_PLACEMENT(struct memory_params) };
 static const struct param memory_host_rows[] = { HOG_ON_HOST(struct memory_params), MEMORY_ROWS };
 static const struct param_table memory_process_table = { .title = "faults[].memory",
                                                          .rows = memory_process_rows,
@@ -105,8 +107,14 @@ static const struct param_table memory_host_table = { .title = "faults[].memory"
                                                       .rows = memory_host_rows,
                                                       .n = ARRAY_LEN(memory_host_rows),
                                                       .check = memory_cross_check };
+static const struct param_table memory_docker_table = { .title = "faults[].memory",
+                                                        .rows = memory_docker_rows,
+                                                        .n = ARRAY_LEN(memory_docker_rows),
+                                                        .check = memory_cross_check };
 
 HOG_KIND(fault_process_memory, "memory", "process", "fill the memory where a process runs",
          memory_process_table, struct memory_params);
+HOG_KIND(fault_docker_memory, "memory", "docker", "fill the memory of a container",
+         memory_docker_table, struct memory_params);
 HOG_KIND(fault_host_memory, "memory", "host", "fill this machine's memory", memory_host_table,
          struct memory_params);

@@ -9,19 +9,24 @@
 
 #include "base/clock.h"
 #include "chaoslib/inject.h"
+#include "chaoslib/journal_file.h"
+#include "chaoslib/machine/place.h"
 #include "chaoslib/machine/rlimit.h"
 #include "chaoslib/process/find.h"
-#include "chaoslib/process/target.h"
 
 struct rlimit_params {
-    const char *process;
+    struct place_at at;
     int64_t leave;
 };
 
-struct lowered {
-    struct target target;
-    uint64_t old, ours; /* soft limits */
+struct limit {
+    uint64_t old, ours; /* soft */
     bool is_set;
+};
+
+struct lowered {
+    struct places places;
+    struct limit *v; /* one for each place */
 };
 
 /* ---- how low ---- */
@@ -108,127 +113,193 @@ static int rlimit_prepare(struct fault_run *r, struct err *err)
     struct rlimit now;
 
     r->state = l;
-    l->target.pidfd = -1;
-    if (target_open(r, p->process, &l->target, err) < 0 ||
-        soft_limit(l->target.id.pid, &now, err) < 0)
+    if (places_open(r, &p->at, &l->places, err) < 0)
         return -1;
-    l->old = now.rlim_cur;
+    l->v = xcalloc(l->places.n + 1, sizeof(*l->v));
     snprintf(r->mechanism, sizeof(r->mechanism), "RLIMIT_NOFILE");
-    return limit_for(l->target.id.pid, l->old, (uint64_t)p->leave, &l->ours, err);
+    for (size_t i = 0; i < l->places.n; i++) {
+        pid_t pid = l->places.v[i].id.pid;
+        if (soft_limit(pid, &now, err) < 0)
+            return -1;
+        l->v[i].old = now.rlim_cur;
+        if (limit_for(pid, now.rlim_cur, (uint64_t)p->leave, &l->v[i].ours, err) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 static void rlimit_journal(const struct fault_run *r, struct json *record)
 {
     const struct lowered *l = r->state;
+    struct json *list = l->places.n ? json_put(record, "limits", json_array()) : NULL;
 
-    target_write(&l->target, record);
-    json_put_u64(record, "old", l->old);
-    json_put_u64(record, "ours", l->ours);
+    for (size_t i = 0; i < l->places.n; i++) {
+        const struct target *t = &l->places.v[i];
+        struct json *j = json_put(list, NULL, json_object());
+        auto_free char *claim = xasprintf("limits of process %d/%llu", (int)t->id.pid,
+                                          (unsigned long long)t->id.start_ticks);
+        target_write(t, j);
+        json_put_u64(j, "old", l->v[i].old);
+        json_put_u64(j, "ours", l->v[i].ours);
+        journal_claim(record, claim);
+    }
 }
 
 static int rlimit_inject(struct fault_run *r, struct err *err)
 {
     struct lowered *l = r->state;
-    int rc = change(&l->target, l->old, l->ours, err);
 
-    if (rc == 1)
-        return err_set(err, ERR_TARGET, ESRCH, "process %d ended, or somebody changed its limit",
-                       (int)l->target.id.pid);
-    l->is_set = rc == 0;
-    r->times.effective = clock_now_ns();
-    return rc;
+    for (size_t i = 0; i < l->places.n; i++) {
+        r->hits[i].requested = clock_now_ns();
+        int rc = change(&l->places.v[i], l->v[i].old, l->v[i].ours, err);
+        if (rc < 0)
+            return rc;
+        if (rc == 1)
+            return err_set(err, ERR_TARGET, ESRCH,
+                           "process %d ended, or somebody changed its limit",
+                           (int)l->places.v[i].id.pid);
+        l->v[i].is_set = true;
+        r->hits[i].effective = clock_now_ns();
+    }
+    r->times.effective = l->places.n ? r->hits[0].effective : clock_now_ns();
+    return 0;
+}
+
+/* It has our limit; false also when it is gone. */
+static bool is_ours(const struct lowered *l, size_t i)
+{
+    struct rlimit now;
+
+    return !target_is_gone(&l->places.v[i]) &&
+           prlimit(l->places.v[i].id.pid, RLIMIT_NOFILE, NULL, &now) == 0 &&
+           now.rlim_cur == l->v[i].ours;
 }
 
 static int rlimit_verify_in(struct fault_run *r, struct err *err)
 {
     const struct lowered *l = r->state;
-    struct rlimit now;
 
-    if (soft_limit(l->target.id.pid, &now, err) < 0)
-        return -1;
-    return now.rlim_cur == l->ours ? 0 : err_set(err, ERR_INJECT, EAGAIN, "the limit is not ours");
+    for (size_t i = 0; i < l->places.n; i++)
+        if (!is_ours(l, i))
+            return err_set(err, ERR_INJECT, EAGAIN, "the limit of process %d is not ours",
+                           (int)l->places.v[i].id.pid);
+    return 0;
 }
 
+/* All of them, whatever happens to one. */
 static int rlimit_revert(struct fault_run *r, struct err *err)
 {
     struct lowered *l = r->state;
+    int failed = 0;
 
-    if (l->is_set && change(&l->target, l->ours, l->old, err) < 0)
-        return -1;
-    l->is_set = false;
+    for (size_t i = 0; i < l->places.n; i++) {
+        int rc = l->v[i].is_set ? change(&l->places.v[i], l->v[i].ours, l->v[i].old, err) : 0;
+        failed = rc < 0 ? rc : failed;
+        l->v[i].is_set &= rc < 0;
+        r->hits[i].reverted = clock_now_ns();
+    }
     r->times.reverted = clock_now_ns();
-    return 0;
+    return failed;
 }
 
 static int rlimit_verify_out(struct fault_run *r, struct err *err)
 {
     const struct lowered *l = r->state;
-    struct rlimit now;
 
-    if (l->old == l->ours || target_is_gone(&l->target) ||
-        prlimit(l->target.id.pid, RLIMIT_NOFILE, NULL, &now) < 0 || now.rlim_cur != l->ours)
-        return 0;
-    return err_set(err, ERR_REVERT, EAGAIN, "prlimit --pid %d --nofile=%llu: sets it by hand",
-                   (int)l->target.id.pid, (unsigned long long)l->old);
+    for (size_t i = 0; i < l->places.n; i++)
+        if (l->v[i].old != l->v[i].ours && is_ours(l, i))
+            return err_set(err, ERR_REVERT, EAGAIN, "prlimit --pid %d --nofile=%llu: sets it back",
+                           (int)l->places.v[i].id.pid, (unsigned long long)l->v[i].old);
+    return 0;
 }
 
 static bool rlimit_target_gone(const struct fault_run *r)
 {
     const struct lowered *l = r->state;
 
-    return target_is_gone(&l->target);
+    for (size_t i = 0; i < l->places.n; i++)
+        if (!target_is_gone(&l->places.v[i]))
+            return false;
+    return l->places.n > 0;
 }
 
 static void rlimit_release(struct fault_run *r)
 {
     struct lowered *l = r->state;
 
-    if (l)
-        target_close(&l->target);
+    if (l) {
+        places_close(&l->places);
+        free(l->v);
+    }
     free(l);
     r->state = NULL;
 }
 
-static int rlimit_undo(const struct json *record, struct err *err)
+static int undo_one(const struct json *j, struct err *err)
 {
-    uint64_t old = json_u64(record, "old", 0), ours = json_u64(record, "ours", UINT64_MAX);
+    uint64_t old = json_u64(j, "old", 0), ours = json_u64(j, "ours", UINT64_MAX);
     struct target t;
-    int rc = target_read(record, &t, err);
 
+    if (ours == UINT64_MAX)
+        return err_set(err, ERR_REVERT, EINVAL, "the journal does not say which limit was set");
+    int rc = target_read(j, &t, err);
     if (rc != 0)
         return rc;
-    if (ours == UINT64_MAX)
-        rc = err_set(err, ERR_REVERT, EINVAL, "the journal does not say which limit was set");
-    else
-        rc = change(&t, ours, old, err);
+    rc = change(&t, ours, old, err);
     target_close(&t);
     return rc;
 }
 
-static const struct param rlimit_rows[] = {
-    PARAM(STR, "process", struct rlimit_params, process, .required = true,
+static int rlimit_undo(const struct json *record, struct err *err)
+{
+    int failed = 0;
+    bool undone = false;
+
+    for (const struct json *j = json_first(json_get(record, "limits")); j; j = json_next(j)) {
+        int rc = undo_one(j, err);
+        failed = rc < 0 ? rc : failed;
+        undone |= rc == 0;
+    }
+    return failed < 0 ? failed : undone ? 0 : 1;
+}
+
+#define LEAVE                                                            \
+    PARAM(INT, "leave", struct rlimit_params, leave, .lo = 0, .hi = 1e6, \
+          .help = "how many more files and connections it may still open")
+
+static const struct param rlimit_process_rows[] = {
+    PARAM(STR, "process", struct rlimit_params, at.process, .required = true,
           .help = "a name under processes:, or the program or script that is running"),
-    PARAM(INT, "leave", struct rlimit_params, leave, .lo = 0, .hi = 1e6,
-          .help = "how many more files and connections it may still open"),
+    LEAVE,
 };
+static const struct param rlimit_docker_rows[] = { DOCKER_PARAM(struct rlimit_params, at.docker),
+                                                   LEAVE };
 
-static const struct param_table rlimit_table = { .title = "faults[].fd-exhaustion",
-                                                 .rows = rlimit_rows,
-                                                 .n = ARRAY_LEN(rlimit_rows) };
+static const struct param_table rlimit_process_table = { .title = "faults[].fd-exhaustion",
+                                                         .rows = rlimit_process_rows,
+                                                         .n = ARRAY_LEN(rlimit_process_rows) };
+static const struct param_table rlimit_docker_table = { .title = "faults[].fd-exhaustion",
+                                                        .rows = rlimit_docker_rows,
+                                                        .n = ARRAY_LEN(rlimit_docker_rows) };
 
-const struct fault_kind fault_process_fds = {
-    .name = "fd-exhaustion",
-    .backend = "process",
-    .summary = "let a process open no more files and connections",
-    .params = &rlimit_table,
-    .params_size = sizeof(struct rlimit_params),
-    .prepare = rlimit_prepare,
-    .journal = rlimit_journal,
-    .inject = rlimit_inject,
-    .verify_in = rlimit_verify_in,
-    .revert = rlimit_revert,
-    .verify_out = rlimit_verify_out,
-    .target_gone = rlimit_target_gone,
-    .release = rlimit_release,
-    .undo = rlimit_undo,
-};
+#define RLIMIT_KIND(id_, backend_, summary_, table_)                             \
+    const struct fault_kind id_ = { .name = "fd-exhaustion",                     \
+                                    .backend = (backend_),                       \
+                                    .summary = (summary_),                       \
+                                    .params = &(table_),                         \
+                                    .params_size = sizeof(struct rlimit_params), \
+                                    .prepare = rlimit_prepare,                   \
+                                    .journal = rlimit_journal,                   \
+                                    .inject = rlimit_inject,                     \
+                                    .verify_in = rlimit_verify_in,               \
+                                    .revert = rlimit_revert,                     \
+                                    .verify_out = rlimit_verify_out,             \
+                                    .target_gone = rlimit_target_gone,           \
+                                    .release = rlimit_release,                   \
+                                    .undo = rlimit_undo }
+
+RLIMIT_KIND(fault_process_fds, "process", "let a process open no more files and connections",
+            rlimit_process_table);
+RLIMIT_KIND(fault_docker_fds, "docker",
+            "let a container's first process open no more files and connections",
+            rlimit_docker_table);

@@ -24,6 +24,7 @@ const char *const hog_hosts[] = { "any", NULL };
 
 struct hogs {
     const struct hog_kind *kind;
+    struct places places;
     struct hog *v;
     size_t n;
 };
@@ -41,7 +42,7 @@ static const struct hog_kind *kind_of(const struct fault_run *r)
 
 static bool has_target(const struct hog *h)
 {
-    return h->target.pidfd >= 0;
+    return h->target->pidfd >= 0;
 }
 
 /* ---- prepare ---- */
@@ -55,7 +56,7 @@ int hog_folder(const struct hog *h, const char *path, struct err *err)
     if (path[0] != '/')
         return err_set(err, ERR_PREPARE, EINVAL, "path: '%s' is not absolute", path);
     if (has_target(h))
-        snprintf(root_path, sizeof(root_path), "/proc/%d/root", (int)h->target.id.pid);
+        snprintf(root_path, sizeof(root_path), "/proc/%d/root", (int)h->target->id.pid);
     auto_close int root = open(root_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (root < 0)
         return err_sys(err, ERR_PREPARE, errno, "cannot look into the target's files");
@@ -65,20 +66,18 @@ int hog_folder(const struct hog *h, const char *path, struct err *err)
     return fd;
 }
 
-static int place(struct fault_run *r, const struct hog_at *at, struct hog *h, struct err *err)
+static int choose_cgroups(struct hog *h, int placement, struct err *err)
 {
     struct cgroups ours;
 
-    if (!at->process) {
-        snprintf(r->target, sizeof(r->target), "this machine");
-        return cgroups_of(getpid(), &h->cgroups, err);
-    }
-    if (target_open(r, at->process, &h->target, err) < 0 ||
-        cgroups_of(h->target.id.pid, &h->cgroups, err) < 0 || cgroups_of(getpid(), &ours, err) < 0)
+    if (cgroups_of(getpid(), &ours, err) < 0)
         return -1;
-    h->enters = at->placement != PLACE_OWN && !cgroups_equal(&ours, &h->cgroups);
-    if (!h->enters)
-        h->cgroups = ours;
+    h->cgroups = ours;
+    if (!has_target(h) || placement == PLACE_OWN)
+        return 0;
+    if (cgroups_of(h->target->id.pid, &h->cgroups, err) < 0)
+        return -1;
+    h->enters = !cgroups_equal(&ours, &h->cgroups);
     return 0;
 }
 
@@ -97,13 +96,16 @@ static int start_helper(const struct hog_kind *kind, struct hog *h, struct err *
     return h->helper ? 0 : -1;
 }
 
-static void name_hit(struct fault_run *r, size_t i, const struct hog *h)
+static int prepare_one(struct fault_run *r, struct hog *h, struct err *err)
 {
-    struct fault_hit *hit = &r->hits[i];
+    const struct place_at *at = r->params;
+    const struct hogs *s = r->state;
 
-    snprintf(hit->name, sizeof(hit->name), "%s", has_target(h) ? h->target.name : "this machine");
-    if (has_target(h))
-        snprintf(hit->id, sizeof(hit->id), "pid %d", (int)h->target.id.pid);
+    if (choose_cgroups(h, at->placement, err) < 0 || s->kind->plan(r->params, h, err) < 0)
+        return -1;
+    snprintf(r->mechanism, sizeof(r->mechanism), "%u worker%s in %s cgroup", h->workers,
+             h->workers == 1 ? "" : "s", h->enters ? "the target's" : "our own");
+    return r->env->dry_run ? 0 : start_helper(s->kind, h, err);
 }
 
 int hog_prepare(struct fault_run *r, struct err *err)
@@ -112,19 +114,16 @@ int hog_prepare(struct fault_run *r, struct err *err)
 
     r->state = s;
     s->kind = kind_of(r);
-    s->n = 1;
-    s->v = xcalloc(s->n, sizeof(*s->v));
-    fault_hits_new(r, s->n);
-    for (size_t i = 0; i < s->n; i++) {
-        struct hog *h = &s->v[i];
-        *h = (struct hog){ .target.pidfd = -1, .dirfd = -1, .spec = json_object() };
-        if (place(r, r->params, h, err) < 0 || s->kind->plan(r->params, h, err) < 0)
+    if (places_open(r, r->params, &s->places, err) < 0)
+        return -1;
+    s->v = xcalloc(s->places.n + 1, sizeof(*s->v));
+    for (; s->n < s->places.n; s->n++) {
+        struct hog *h = &s->v[s->n];
+        *h = (struct hog){ .target = &s->places.v[s->n], .dirfd = -1, .spec = json_object() };
+        if (prepare_one(r, h, err) < 0) {
+            s->n++; /* for release */
             return -1;
-        name_hit(r, i, h);
-        if (!r->env->dry_run && start_helper(s->kind, h, err) < 0)
-            return -1;
-        snprintf(r->mechanism, sizeof(r->mechanism), "%u worker%s in %s cgroup", h->workers,
-                 h->workers == 1 ? "" : "s", h->enters ? "the target's" : "our own");
+        }
     }
     return 0;
 }
@@ -161,7 +160,7 @@ int hog_inject(struct fault_run *r, struct err *err)
         r->hits[i].effective = clock_now_ns();
         keep_ids(&s->v[i], figures);
     }
-    r->times.effective = r->hits[0].effective;
+    r->times.effective = s->n ? r->hits[0].effective : clock_now_ns();
     return 0;
 }
 
@@ -211,13 +210,13 @@ bool hog_target_gone(const struct fault_run *r)
     size_t gone = 0;
 
     for (size_t i = 0; i < s->n; i++) {
-        if (!has_target(&s->v[i]) || !target_is_gone(&s->v[i].target))
+        if (!has_target(&s->v[i]) || !target_is_gone(s->v[i].target))
             continue;
         gone++;
         if (s->v[i].helper) /* its cgroup cannot be removed while the hog is in there */
             helper_stop(TAKE(s->v[i].helper), STOP_NS, NULL);
     }
-    return gone == s->n;
+    return s->n && gone == s->n;
 }
 
 int hog_still_in(const struct fault_run *r, struct err *err)
@@ -279,14 +278,15 @@ void hog_release(struct fault_run *r)
 
     for (size_t i = 0; s && i < s->n; i++) {
         helper_stop(s->v[i].helper, STOP_NS, NULL);
-        target_close(&s->v[i].target);
         json_free(s->v[i].spec);
         free(s->v[i].ids);
         if (s->v[i].dirfd >= 0)
             close(s->v[i].dirfd);
     }
-    if (s)
+    if (s) {
+        places_close(&s->places);
         free(s->v);
+    }
     free(s);
     r->state = NULL;
 }

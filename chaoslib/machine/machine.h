@@ -6,20 +6,14 @@
 #include "chaoslib/inject.h"
 #include "chaoslib/machine/cgroup.h"
 #include "chaoslib/machine/hog.h"
-#include "chaoslib/process/target.h"
+#include "chaoslib/machine/place.h"
 
 enum hog_placement { PLACE_AUTO, PLACE_OWN, PLACE_TARGET };
 extern const char *const hog_placements[];
 extern const char *const hog_hosts[];
 
-/* First in the params of every kind. */
-struct hog_at {
-    const char *process, *host;
-    int placement; /* enum hog_placement */
-};
-
 struct hog {
-    struct target target; /* pidfd -1: this machine */
+    const struct target *target; /* pidfd -1: this machine */
     struct cgroups cgroups;
     bool enters; /* the target's cgroups */
     struct json *spec;
@@ -61,6 +55,7 @@ void hog_release(struct fault_run *r);
 #define HOG_ON_HOST(struct_)                                                     \
     PARAM(STR, "host", struct_, at.host, .required = true, .choices = hog_hosts, \
           .type_text = "any", .help = "this machine: any")
+#define HOG_ON_DOCKER(struct_) DOCKER_PARAM(struct_, at.docker)
 #define HOG_PLACEMENT(struct_)                                                                \
     PARAM(ENUM, "placement", struct_, at.placement, .def = "auto", .choices = hog_placements, \
           .help = "whose cgroup it works in, and whose limits hold it: target, own, or auto " \

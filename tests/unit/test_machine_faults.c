@@ -8,87 +8,7 @@
 #include "chaoslib/helper.h"
 #include "chaoslib/machine/cgroup.h"
 #include "tests/unit/fault_fixture.h"
-
-#define WORKERS_MAX 16
-
-/* ---- who is there ---- */
-
-struct found {
-    pid_t parent;
-    const char *comm;
-    pid_t v[WORKERS_MAX];
-    size_t n;
-};
-
-static bool has_name(pid_t pid, const char *want)
-{
-    auto_free char *path = xasprintf("/proc/%d/comm", pid);
-    FILE *f = fopen(path, "re");
-    char comm[32] = "";
-
-    if (f && !fgets(comm, sizeof(comm), f))
-        comm[0] = '\0';
-    if (f)
-        fclose(f);
-    return strncmp(comm, want, strlen(want)) == 0;
-}
-
-static bool collect(void *arg, pid_t pid)
-{
-    struct found *f = arg;
-
-    if ((pid_t)process_stat_field(pid, 4) == f->parent && has_name(pid, f->comm) &&
-        proc_state(pid) != 'Z' && f->n < WORKERS_MAX)
-        f->v[f->n++] = pid;
-    return true;
-}
-
-static struct found children(pid_t parent, const char *comm)
-{
-    struct found f = { .parent = parent, .comm = comm };
-
-    assert_int_equal(process_each("/proc", collect, &f), 0);
-    return f;
-}
-
-/* Of the only helper that `run` has. */
-static struct found workers_of(pid_t run)
-{
-    struct found helpers = children(run, "chaos-helper");
-
-    return helpers.n ? children(helpers.v[0], "chaos-hog") : (struct found){ 0 };
-}
-
-static bool is_gone(pid_t pid)
-{
-    char state = proc_state(pid);
-
-    return state == '\0' || state == 'Z';
-}
-
-static bool all_gone(const struct found *f)
-{
-    for (size_t i = 0; i < f->n; i++)
-        if (!is_gone(f->v[i]))
-            return false;
-    return true;
-}
-
-static uint64_t cpu_ns_of(pid_t pid)
-{
-    uint64_t ticks = process_stat_field(pid, 14) + process_stat_field(pid, 15);
-
-    return ticks * (NS_PER_SEC / (uint64_t)sysconf(_SC_CLK_TCK));
-}
-
-static uint64_t resident(const struct found *f)
-{
-    uint64_t pages = 0;
-
-    for (size_t i = 0; i < f->n; i++)
-        pages += process_stat_field(f->v[i], 24);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
+#include "tests/unit/hogs_seen.h"
 
 static uint64_t open_files(void)
 {
@@ -549,14 +469,16 @@ static void a_process_opens_no_more(void **state)
 
 static int undo(const struct world *w, uint64_t old, uint64_t ours)
 {
-    auto(json) struct json *j = json_object();
+    auto(json) struct json *record = json_object();
+    struct json *list = json_put(record, "limits", json_array());
+    struct json *j = json_put(list, NULL, json_object());
     struct err err = { 0 };
 
     json_put_u64(j, "pid", (uint64_t)w->victim.pid);
     json_put_u64(j, "start_ticks", w->victim.start_ticks);
     json_put_u64(j, "old", old);
     json_put_u64(j, "ours", ours);
-    return fault_kind_find("fd-exhaustion", "process")->undo(j, &err);
+    return fault_kind_find("fd-exhaustion", "process")->undo(record, &err);
 }
 
 static void only_our_limit_is_given_back(void **state)
