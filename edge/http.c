@@ -31,17 +31,11 @@ static int fail_code(enum http_fail fail)
     return codes[fail] ? codes[fail] : EIO;
 }
 
-static int set_up(CURL *easy, const struct http_req *req, struct http_resp *resp)
+int http_easy_request(void *easy, const struct http_req *req)
 {
-    const char *method = req->method ? req->method : "GET";
-    uint64_t timeout_ms = req->timeout_ms ? req->timeout_ms : TIMEOUT_DEFAULT_MS;
-
     http_easy_basics(easy);
     http_easy_tls(easy, &req->tls);
-    http_easy_method(easy, method, req->body, req->body_len);
-    curl_easy_setopt(easy, CURLOPT_HEADERDATA, &resp->head);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, &resp->body);
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)MIN(timeout_ms, INT32_MAX));
+    http_easy_method(easy, req->method ? req->method : "GET", req->body, req->body_len);
     if (req->unix_socket)
         curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, req->unix_socket);
     if (req->max_redirects > 0) {
@@ -51,31 +45,44 @@ static int set_up(CURL *easy, const struct http_req *req, struct http_resp *resp
     return curl_easy_setopt(easy, CURLOPT_URL, req->url) == CURLE_OK ? 0 : -EINVAL;
 }
 
+int http_easy_failed(void *easy, int curl_code, const char *sentence, const struct http_req *req,
+                     struct err *err)
+{
+    enum http_fail fail = http_classify(easy, curl_code);
+    int code = curl_code == CURLE_OPERATION_TIMEDOUT ? ETIMEDOUT : fail_code(fail);
+
+    if (fail == HTTP_TOO_LARGE)
+        return err_set(err, ERR_LIMIT, EMSGSIZE, "%s: the answer is larger than %zu bytes",
+                       req->url, req->body_max ? req->body_max : HTTP_BODY_MAX);
+    return err_set(err, code == ETIMEDOUT ? ERR_TIMEOUT : ERR_GENERIC, code, "%s: %s", req->url,
+                   *sentence ? sentence : curl_easy_strerror((CURLcode)curl_code));
+}
+
+static int set_up(CURL *easy, const struct http_req *req, struct http_resp *resp)
+{
+    uint64_t timeout_ms = req->timeout_ms ? req->timeout_ms : TIMEOUT_DEFAULT_MS;
+    int rc = http_easy_request(easy, req);
+
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, &resp->head);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, &resp->body);
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)MIN(timeout_ms, INT32_MAX));
+    return rc;
+}
+
 static int perform(CURL *easy, const struct http_req *req, struct http_resp *resp, struct err *err)
 {
     char sentence[CURL_ERROR_SIZE] = "";
-    enum http_fail fail;
     CURLcode rc;
     long status = 0;
-    int code;
 
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, sentence);
     rc = curl_easy_perform(easy);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
-    if (rc == CURLE_OK) {
-        curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
-        resp->status = (unsigned)status;
-        return 0;
-    }
-    fail = http_classify(easy, (int)rc);
-    code = fail_code(fail);
-    if (rc == CURLE_OPERATION_TIMEDOUT)
-        code = ETIMEDOUT;
-    if (fail == HTTP_TOO_LARGE)
-        return err_set(err, ERR_LIMIT, EMSGSIZE, "%s: the answer is larger than %zu bytes",
-                       req->url, resp->body.max);
-    return err_set(err, code == ETIMEDOUT ? ERR_TIMEOUT : ERR_GENERIC, code, "%s: %s", req->url,
-                   *sentence ? sentence : curl_easy_strerror(rc));
+    if (rc != CURLE_OK)
+        return http_easy_failed(easy, (int)rc, sentence, req, err);
+    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    resp->status = (unsigned)status;
+    return 0;
 }
 
 int http_fetch(const struct http_req *req, struct http_resp *ret, struct err *err)

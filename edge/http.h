@@ -47,6 +47,21 @@ struct http_resp {
 int http_fetch(const struct http_req *req, struct http_resp *ret, struct err *err) MUST_CHECK;
 void http_resp_done(struct http_resp *r);
 
+/* ---- an answer without end ---- */
+
+/* Called on the thread that called http_stream; false ends it. The bytes live during the call. */
+struct http_follower {
+    bool (*on_head)(void *arg, unsigned status); /* once, when the whole head is there */
+    bool (*on_data)(void *arg, const char *data, size_t len);
+    void *arg;
+    int stop_fd; /* ends it when readable; -1: none */
+};
+
+/* Blocks until the answer ends (0), or a callback or stop_fd ended it (1). The request's timeout is
+ * that of the head: afterwards silence is no failure. Failures are those of http_fetch. */
+int http_stream(const struct http_req *req, const struct http_follower *f,
+                struct err *err) MUST_CHECK;
+
 /* ---- many, on a loop ---- */
 
 /* Why there is no (whole) answer. */

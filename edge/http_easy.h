@@ -17,6 +17,12 @@ void http_easy_method(void *easy, const char *method, const void *body, size_t b
 void *http_header_list(const char *const *headers, size_t n, bool has_body);
 void http_header_list_free(void *list);
 
+/* Where and how a blocking request goes; -EINVAL when its URL is none. */
+int http_easy_request(void *easy, const struct http_req *req) MUST_CHECK;
+/* Why there is no answer, as the error of a blocking call. */
+int http_easy_failed(void *easy, int curl_code, const char *sentence, const struct http_req *req,
+                     struct err *err);
+
 /* libcurl's result in our words; `easy` tells how far it came. */
 enum http_fail http_classify(void *easy, int curl_code);
 

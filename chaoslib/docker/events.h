@@ -4,13 +4,14 @@
  *
  * Instants: the engine stamps with its wall clock. For an engine on this machine that is our
  * CLOCK_MONOTONIC plus an offset, taken anew for each event; for a remote one the event's arrival
- * is used instead. Either way it is kept inside [request sent, reply received] by
- * docker_events_wait. */
+ * is used instead. docker_event_within keeps it between request and reply. */
 #ifndef CHAOSLIB_DOCKER_EVENTS_H
 #define CHAOSLIB_DOCKER_EVENTS_H
 
 #include "chaoslib/chaos.h"
 #include "chaoslib/docker/engine.h"
+
+#define DOCKER_EVENT_MAX ((size_t)256 << 10) /* bytes of one; longer ones are left out */
 
 struct docker_event {
     char type[24];   /* "container", "network" */
@@ -35,11 +36,24 @@ void docker_events_stop(struct docker_events *ev);
 
 /* The number of the last event so far: a mark to take before a call. */
 uint64_t docker_events_mark(struct docker_events *ev);
-/* The first event after `mark` of that container with one of the actions ("die|oom"). 0 found, 1
- * the latch was set or the instant came first. The last 4096 are kept. */
-int docker_events_wait(struct docker_events *ev, uint64_t mark, const char *id, const char *actions,
-                       const struct latch *l, uint64_t until_ns,
+/* What to wait for: the first event after `mark` of that container with one of the actions
+ * ("die|oom"). The last 4095 are kept. */
+struct docker_event_query {
+    uint64_t mark;
+    const char *id;
+    const char *actions;
+    const struct latch *latch; /* ends the wait; NULL: none */
+    uint64_t until_ns;         /* so does this instant */
+};
+/* 0 found, 1 the latch was set or the instant came first. */
+int docker_events_wait(struct docker_events *ev, const struct docker_event_query *q,
                        struct docker_event *ret) MUST_CHECK;
+/* Its instant, kept inside [request sent, reply received]: the engine did it in between. */
+static inline uint64_t docker_event_within(const struct docker_event *e, uint64_t sent_ns,
+                                           uint64_t received_ns)
+{
+    return MAX(sent_ns, MIN(e->mono_ns, received_ns));
+}
 
 /* For each event, in order, on the stream's thread; the event lives during the call. At most 8
  * listeners; a listener may not be removed but by docker_events_stop. */

@@ -6,3 +6,8 @@ needs_engine(test_docker_engine)
 needs_engine(test_docker_select)
 unit_test(test_machine_docker LIBS chaoslib LABEL func SOURCES docker_fixture.c TIMEOUT 180)
 needs_engine(test_machine_docker)
+
+unit_test(test_docker_events LIBS chaoslib LABEL "func;thread" SOURCES docker_fixture.c TIMEOUT 180)
+add_test(NAME test_docker_events_text COMMAND test_docker_events text)
+set_tests_properties(test_docker_events_text PROPERTIES LABELS unit TIMEOUT 60)
+needs_engine(test_docker_events)
