@@ -34,7 +34,8 @@ static void list_backends(const char *name, struct buf *out)
 {
     for (const struct fault_kind *const *k = fault_catalog; *k; k++)
         if (is_kind(*k, name))
-            buf_addf(out, "%s%s: NAME", out->len ? " or " : "", (*k)->backend);
+            buf_addf(out, "%s%s: %s", out->len ? " or " : "", (*k)->backend,
+                     strcmp((*k)->backend, "host") == 0 ? "any" : "NAME");
 }
 
 /* All kinds of that name whose target key is there; the last one, and how many. */
