@@ -1,7 +1,7 @@
 """Network faults, in namespaces of the test's own: what packets and users see while they hold, and nothing after.
 
 Two namespaces, joined by a veth pair: here the client, there the shop and an echo. Needs root, else it is skipped."""
-import json
+import ctypes
 import os
 import select
 import socket
@@ -10,10 +10,9 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 
 from harness import *
-
-import ctypes
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
@@ -47,6 +46,10 @@ def inside(name, *argv, **kwargs):
     return subprocess.Popen(["nsenter", f"--net=/run/netns/{name}", *argv], stdin=subprocess.DEVNULL, **kwargs)
 
 
+def enter(fd):
+    assert LIBC.setns(fd, CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+
+
 class World:
     def __enter__(self):
         for name in (CLIENT, SERVER):
@@ -62,13 +65,16 @@ class World:
         self.echo = inside(SERVER, sys.executable, "-c", ECHO, stdout=subprocess.PIPE, text=True)
         assert self.echo.stdout.readline() == "ready\n"
         # This thread is the client's: its sockets are made in there.
+        self.home = os.open("/proc/self/ns/net", os.O_RDONLY)
         fd = os.open(f"/run/netns/{CLIENT}", os.O_RDONLY)
-        assert LIBC.setns(fd, CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+        enter(fd)
         os.close(fd)
         wait_for(lambda: connects(V4), what="the shop")
         return self
 
     def __exit__(self, *_):
+        enter(self.home)
+        os.close(self.home)
         for process in (self.shop, self.echo):
             process.kill()
             process.wait()
@@ -130,9 +136,6 @@ class Pings:
 
     def swapped(self):
         return sum(a > b for a, b in zip(self.order, self.order[1:]))
-
-
-import time  # noqa: E402
 
 
 def binomial(hits, n, want, widen=1.0):
@@ -332,6 +335,7 @@ def test_no_end_leaves_anything():
                     (tmp / "plan.yaml").write_text(plan(fault, 30))
                     process = start(["run", tmp / "plan.yaml"], tmp / "out")
                     wait_for(lambda: held(world, tmp), what="the fault")
+                    time.sleep(0.3)  # until the run has looked, too
                     holders = [p for p in children_of(process.pid) if is_holder(p)]
                     assert len(holders) == 1, holders
                     os.kill(process.pid if whom == "run" else holders[0], signal.SIGKILL)
