@@ -214,7 +214,8 @@ static int begin(struct campaign *c, struct err *err)
 
 static int prepare(struct campaign *c, struct err *err)
 {
-    if (injector_init(c, err) < 0 || setup_safety(c, err) < 0 || setup_target(c, err) < 0)
+    if (injector_init(c, err) < 0 || setup_engine(c, err) < 0 || setup_safety(c, err) < 0 ||
+        setup_target(c, err) < 0)
         return -EIO;
     return 0;
 }

@@ -2,6 +2,7 @@
  * and proxies that the plan starts are named. */
 #include "campaign/dry_run.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/parse.h"
@@ -25,28 +26,58 @@ static const char *target_name(const struct fault_plan *f)
     return d && d->text ? d->text : "";
 }
 
-static int look_up(const struct plan *p, struct processes *processes, const struct fault_plan *f,
-                   FILE *out)
+/* What a fault may use, as in a run; an engine that is not there is told by each who needs it. */
+struct dry {
+    const struct plan *plan;
+    struct chaos_env env;
+    struct err no_engine;
+    FILE *out;
+};
+
+static int prepare(const struct dry *dry, const struct fault_plan *f, size_t i,
+                   struct fault_run *run, struct err *err)
 {
-    const struct chaos_env env = { .run_id = "dry-run", .processes = processes, .dry_run = true };
+    int rc;
+
+    if (!dry->env.docker && (fault_spec_flags(&f->spec) & FAULT_NEEDS_DOCKER)) {
+        *err = dry->no_engine;
+        return -EIO;
+    }
+    rng_seed(&run->rng, dry->plan->load.seed, i);
+    rc = f->spec.kind->prepare(run, err);
+    if (f->spec.kind->release)
+        f->spec.kind->release(run);
+    free(run->hits);
+    return rc;
+}
+
+static bool is_made_by_plan(const struct plan *p, const struct fault_plan *f, const char *name)
+{
+    const char *backend = f->spec.kind->backend;
+
+    return strcmp(backend, "proxy") == 0 ||
+           (strcmp(backend, "process") == 0 && is_started_by_plan(p, name));
+}
+
+static int look_up(const struct dry *dry, size_t i)
+{
+    const struct fault_plan *f = &dry->plan->faults[i];
     struct fault_run run = {
-        .kind = f->spec.kind, .params = f->spec.params, .env = &env, .name = f->name
+        .kind = f->spec.kind, .params = f->spec.params, .env = &dry->env, .name = f->name
     };
     const char *name = target_name(f);
     struct err err = { 0 };
 
-    if (strcmp(f->spec.kind->backend, "process") != 0 || is_started_by_plan(p, name)) {
-        fprintf(out, "  %s: %s %s '%s', started by this plan\n", f->name, f->spec.kind->name,
+    if (is_made_by_plan(dry->plan, f, name)) {
+        fprintf(dry->out, "  %s: %s %s '%s', started by this plan\n", f->name, f->spec.kind->name,
                 f->spec.kind->backend, name);
         return 0;
     }
-    int rc = f->spec.kind->prepare(&run, &err);
-    if (f->spec.kind->release)
-        f->spec.kind->release(&run);
+    int rc = prepare(dry, f, i, &run, &err);
     if (rc < 0)
-        fprintf(out, "  %s: nothing would be hit: %s\n", f->name, err.msg);
+        fprintf(dry->out, "  %s: nothing would be hit: %s\n", f->name, err.msg);
     else
-        fprintf(out, "  %s: %s would hit %s\n", f->name, f->spec.kind->name, run.target);
+        fprintf(dry->out, "  %s: %s would hit %s\n", f->name, f->spec.kind->name, run.target);
     return rc;
 }
 
@@ -67,18 +98,28 @@ static void print_timeline(const struct plan *p, FILE *out)
 
 int dry_run(const struct plan *p, FILE *out)
 {
-    struct processes *processes = processes_new(p->processes, p->n_processes);
+    struct dry dry = { .plan = p,
+                       .env = { .run_id = "dry-run",
+                                .processes = processes_new(p->processes, p->n_processes),
+                                .dry_run = true },
+                       .out = out };
     int exit_code = EXIT_PASS;
 
     fprintf(out, "dry run: nothing is started, injected or sent\n");
+    if (plan_needs_docker(p)) {
+        dry.env.docker = docker_open(&p->docker, &dry.no_engine);
+        fprintf(out, "container engine:\n  %s\n",
+                dry.env.docker ? docker_describe(dry.env.docker) : dry.no_engine.msg);
+    }
     if (p->n_faults)
         fprintf(out, "targets:\n");
     for (size_t i = 0; i < p->n_faults; i++)
-        if (look_up(p, processes, &p->faults[i], out) < 0)
+        if (look_up(&dry, i) < 0)
             exit_code = EXIT_COULD_NOT_RUN;
     if (p->n_faults)
         fprintf(out, "timeline:\n");
     print_timeline(p, out);
-    processes_free(processes);
+    docker_free(dry.env.docker);
+    processes_free(dry.env.processes);
     return exit_code;
 }

@@ -138,6 +138,9 @@ static const struct param plan_rows[] = {
                   "stands before the target"),
     PARAM(CUSTOM, "faults", struct plan_row, faults, .load = faults_load,
           .type_text = "a list of faults", .help = "what is broken, and when"),
+    PARAM(TABLE, "docker", struct plan_row, plan.docker, .table = &docker_table,
+          .help = "the container engine, for faults in containers; by default found as the docker "
+                  "CLI would"),
     PARAM(CUSTOM, "thresholds", struct plan_row, thresholds, .load = thresholds_load,
           .type_text = "a list of texts or maps", .help = "what must hold for the run to pass"),
     PARAM(DURATION, "slo", struct plan_row, plan.slo_ns, .lo = 0, .hi = 3600,
@@ -328,6 +331,14 @@ int plan_read(struct arena *arena, const struct doc *root, struct diag *diag, bo
     if (own_is_sound)
         check_whole(&ctx, root, ret, diag->n == mid);
     return diag->n == before ? 0 : -EINVAL;
+}
+
+bool plan_needs_docker(const struct plan *p)
+{
+    for (size_t i = 0; i < p->n_faults; i++)
+        if (fault_spec_flags(&p->faults[i].spec) & FAULT_NEEDS_DOCKER)
+            return true;
+    return false;
 }
 
 void plan_free(struct plan *p)

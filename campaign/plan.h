@@ -6,6 +6,7 @@
 
 #include "campaign/threshold.h"
 #include "chaoslib/chaos.h"
+#include "chaoslib/docker/engine.h"
 #include "chaoslib/process/process.h"
 #include "chaoslib/proxy/proxy.h"
 #include "runner/plan.h"
@@ -53,6 +54,7 @@ struct plan {
         target_proxy; /* a proxy named by a fault but not declared stands before the target; NULL */
     struct fault_plan *faults;
     size_t n_faults;
+    struct docker_plan docker; /* where the container engine is */
     struct threshold *thresholds;
     size_t n_thresholds;
     uint64_t
@@ -72,6 +74,7 @@ struct plan {
 int plan_read(struct arena *arena, const struct doc *root, struct diag *diag, bool from_flags,
               struct plan *ret) MUST_CHECK;
 void plan_free(struct plan *p);
+bool plan_needs_docker(const struct plan *p);
 
 /* Tables for docs, schema, completion: the root, and what hangs below it. */
 extern const struct param_table plan_root_table, fault_timing_table;

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "campaign/state.h"
+#include "chaoslib/docker/events.h"
 
 /* A port that is free now: the demo target must come back on the same one after a kill. */
 static int free_port(uint16_t *ret, struct err *err)
@@ -158,6 +159,19 @@ int setup_target(struct campaign *c, struct err *err)
     return c->runner ? 0 : -EIO;
 }
 
+/* The events are followed from before the first fault, so that each one's moment is known. */
+int setup_engine(struct campaign *c, struct err *err)
+{
+    if (!plan_needs_docker(c->plan))
+        return 0;
+    c->env.docker = docker_open(&c->plan->docker, err);
+    if (!c->env.docker)
+        return -EIO;
+    log_info("docker.open", "%s", docker_describe(c->env.docker));
+    c->env.docker_events = docker_events_start(c->env.docker, err);
+    return c->env.docker_events ? 0 : -EIO;
+}
+
 static void say(void *arg, const char *line)
 {
     (void)arg;
@@ -193,6 +207,8 @@ void setup_undo(struct campaign *c)
         journal_close(c->env.journal);
     if (c->env.guardian)
         guardian_stop(c->env.guardian);
+    docker_events_stop(c->env.docker_events);
+    docker_free(c->env.docker);
     processes_free(c->env.processes);
     free(c->rows);
     free(c->connect_to);

@@ -133,6 +133,7 @@ static inline uint64_t since_start(const struct campaign *c, uint64_t mono_ns)
 }
 
 /* setup.c: everything that must be there before the first byte; setup_undo on every way out. */
+int setup_engine(struct campaign *c, struct err *err) MUST_CHECK;
 int setup_target(struct campaign *c, struct err *err) MUST_CHECK;
 int setup_safety(struct campaign *c,
                  struct err *err) MUST_CHECK; /* journal and guardian, when there are faults */

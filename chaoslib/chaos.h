@@ -107,6 +107,7 @@ enum fault_flags {
     FAULT_FREE = 1 << 1, /* ends with our process by construction; nothing for the guardian to do */
     FAULT_INTRUSIVE = 1 << 2,     /* cannot be undone (exec without revert); listed as such */
     FAULT_SURVIVES_BOOT = 1 << 3, /* a reboot does not end it: undone also after one */
+    FAULT_NEEDS_DOCKER = 1 << 4,  /* env->docker must be there; so for all of backend `docker` */
 };
 
 struct fault_kind {
@@ -158,7 +159,7 @@ struct fault_spec {
 void fault_spec_read(const struct param_ctx *ctx, const char *kind_name, const struct doc *d,
                      struct fault_spec *ret);
 
-unsigned fault_spec_flags(const struct fault_spec *s);
+unsigned fault_spec_flags(const struct fault_spec *s); /* those of the kind and of its params */
 
 /* ---- running one activation: blocks; in its own thread ---- */
 /* on_step is called on that thread whenever r->step changes, and once more when r->times.effective

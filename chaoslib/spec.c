@@ -138,7 +138,9 @@ static const struct fault_kind *kind_of(const struct param_ctx *ctx, const char 
 
 unsigned fault_spec_flags(const struct fault_spec *s)
 {
-    return s->kind->flags | (s->kind->flags_of ? s->kind->flags_of(s->params) : 0);
+    unsigned of_backend = strcmp(s->kind->backend, "docker") == 0 ? FAULT_NEEDS_DOCKER : 0;
+
+    return of_backend | s->kind->flags | (s->kind->flags_of ? s->kind->flags_of(s->params) : 0);
 }
 
 void fault_spec_read(const struct param_ctx *ctx, const char *kind_name, const struct doc *d,

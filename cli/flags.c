@@ -38,6 +38,7 @@ static const struct {
     { "basic-user", "http.basic_auth.user", NULL },
     { "password-env", "http.basic_auth.password_env", NULL },
     { "password-file", "http.basic_auth.password_file", NULL },
+    { "docker-host", "docker.host", NULL },
     { "out", "out.dir", NULL },
     { "result", "out.result", NULL },
     { "html", "out.html", NULL },

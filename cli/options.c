@@ -65,6 +65,9 @@ const struct opt plan_options[] = {
       "what must hold: 'errors: rate < 1%', 'response_time: p(95) < 500ms in recovery', or as "
       "in plans {on: errors, is: 'rate < 5%', abort: true}",
       NULL, NULL },
+    { "docker-host", 0, OPT_ONE, "ADDRESS",
+      "the container engine: unix:///path or tcp://host:port (default: as the docker CLI)", NULL,
+      NULL },
     { "slo", 0, OPT_ONE, "TIME",
       "a success slower than this is not good (default: judged by the baseline)", NULL, NULL },
     { "recover-hold", 0, OPT_ONE, "TIME",
