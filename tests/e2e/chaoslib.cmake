@@ -1,4 +1,3 @@
 e2e_test(test_dns TIMEOUT 300 SERIAL)
 e2e_test(test_machine TIMEOUT 300 SERIAL)
-e2e_test(test_net TIMEOUT 600 SERIAL)
 e2e_test(test_status TIMEOUT 120)
