@@ -182,7 +182,8 @@ static bool enter_world(const struct launch *l)
     reset_signals();
     if (o->new_session)
         setsid();
-    if (o->die_with_parent && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+    int death_signal = o->death_signal ? o->death_signal : SIGKILL;
+    if (o->die_with_parent && prctl(PR_SET_PDEATHSIG, death_signal) < 0)
         return false;
     if (o->die_with_parent && getppid() != l->parent)
         _exit(126); /* it died before the request to die with it was made */

@@ -30,6 +30,7 @@ struct proc_spawn_opts {
     int pass_fd;            /* kept open in the child as fd 3 when > 0 */
     bool die_with_parent; /* PR_SET_PDEATHSIG SIGKILL: fires when the *thread* that spawned it ends
                            */
+    int death_signal;     /* instead of SIGKILL, for who can clean up after itself; 0: SIGKILL */
     bool new_session;
 };
 

@@ -105,6 +105,7 @@ void offspring_retire(const struct offspring *o, uint64_t seq)
 struct ending {
     pid_t sid;        /* or 0: by mark */
     const char *mark; /* "NAME=value" */
+    int sig;
     int seen, ended;
     struct err *err;
     int rc;
@@ -144,7 +145,7 @@ static bool end_member(void *arg, pid_t pid)
     if (fd < 0 || !is_in(e, pid))
         return true;
     e->seen++;
-    if (pidfd_send_signal(fd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
+    if (pidfd_send_signal(fd, e->sig, NULL, 0) < 0 && errno != ESRCH)
         e->rc =
             err_sys(e->err, ERR_REVERT, errno, "cannot end process %d; run kill -9 %d", pid, pid);
     return e->rc == 0;
@@ -172,7 +173,7 @@ static int end_all(struct ending *e, struct err *err)
 
 int offspring_end(const struct proc_id *leader, struct err *err)
 {
-    struct ending e = { .sid = leader->pid, .err = err };
+    struct ending e = { .sid = leader->pid, .sig = SIGKILL, .err = err };
 
     if (leader->pid <= 1)
         return err_set(err, ERR_REVERT, EINVAL, "the journal names no process");
@@ -182,12 +183,22 @@ int offspring_end(const struct proc_id *leader, struct err *err)
     return end_all(&e, err);
 }
 
+int offspring_ask(const char *mark, int sig, struct err *err)
+{
+    struct ending e = { .mark = mark, .sig = sig, .err = err };
+    int rc = process_each("/proc", end_member, &e);
+
+    if (rc < 0)
+        return err_sys(err, ERR_REVERT, -rc, "/proc");
+    return e.rc < 0 ? e.rc : e.seen;
+}
+
 static int run_undo(const struct json *record, struct err *err)
 {
     struct proc_id leader = { .pid = (pid_t)json_u64(record, "pid", 0),
                               .start_ticks = json_u64(record, "start_ticks", 0) };
     const char *mark = json_str(record, "mark", "");
-    struct ending marked = { .mark = mark, .err = err };
+    struct ending marked = { .mark = mark, .sig = SIGKILL, .err = err };
     int n = *mark ? end_all(&marked, err) : offspring_end(&leader, err);
 
     if (n > 0 && err)

@@ -28,6 +28,9 @@ void offspring_retire(const struct offspring *o, uint64_t seq);
  * is who began it: when its number belongs to another process now, nobody is left. */
 int offspring_end(const struct proc_id *leader, struct err *err) MUST_CHECK;
 
+/* Sends all who have `mark` in their environment a signal, 0: none; how many there are. */
+int offspring_ask(const char *mark, int sig, struct err *err) MUST_CHECK;
+
 /* For fault_kind_find only: it is in journals, but in no plan. */
 extern const struct fault_kind fault_process_run;
 
