@@ -59,6 +59,7 @@ const struct fault_kind *const fault_catalog[] = {
     /* by the load itself */
 
     /* by Pumba */
+    &fault_pumba,
 
     /* on a process */
     &fault_process_kill,

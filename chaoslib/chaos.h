@@ -108,7 +108,23 @@ enum fault_flags {
     FAULT_INTRUSIVE = 1 << 2,     /* cannot be undone (exec without revert); listed as such */
     FAULT_SURVIVES_BOOT = 1 << 3, /* a reboot does not end it: undone also after one */
     FAULT_NEEDS_DOCKER = 1 << 4,  /* env->docker must be there; so for all of backend `docker` */
+    FAULT_TIMED = 1 << 5, /* knows how long it lasts when the plan does not say: `duration` may be
+                             left out */
+    FAULT_WATCH = 1 << 6, /* breaks nothing: from the beginning of the run to its end it tells what
+                             others break; has no instants of its own */
 };
+
+/* What a FAULT_WATCH kind saw someone else do; stamps as in fault_times, 0: not (yet). */
+struct fault_sight {
+    size_t number;    /* 0, 1, 2 …: the same one again when more is known of it */
+    char kind[16];    /* "kill" */
+    char target[160]; /* for people: "container shop-1 (3f2a1b…): signal 9" */
+    struct fault_hit hit;
+    bool foreign;   /* it turned out that it was not whom we watch for */
+    bool lasting;   /* it may be taken back: pause, netem */
+    char error[96]; /* it failed, or could not be taken back; "" */
+};
+typedef void fault_sight_fn(void *arg, const struct fault_sight *s);
 
 struct fault_kind {
     const char *name;    /* "kill" */
@@ -135,6 +151,11 @@ struct fault_kind {
      * killed). It is reverted and verified as ever, and counts as failed. */
     int (*still_in)(const struct fault_run *r, struct err *err);
     void (*release)(struct fault_run *r);
+    /* FAULT_WATCH only, instead of all above. fn is called on a thread of the watch, until
+     * watch_stop has returned. */
+    void *(*watch_start)(const void *params, const struct chaos_env *env, fault_sight_fn *fn,
+                         void *arg, struct err *err);
+    void (*watch_stop)(void *watch);
     /* From the journal alone, in another process: 0 undone, 1 nothing was to do, negative: could
      * not. A remark for people may be left in err->msg with kind ERR_NONE. `record` is what
      * journal() wrote; what guardian_keep got is under "kept", as hex. */

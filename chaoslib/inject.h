@@ -31,6 +31,7 @@ extern const struct fault_kind fault_process_cpu, fault_process_memory, fault_pr
 /* ---- the load itself: client/ ---- */
 
 /* ---- Pumba: pumba/ ---- */
+extern const struct fault_kind fault_pumba;
 
 /* ---- backend `process` ---- */
 extern const struct fault_kind fault_process_kill, fault_process_stop, fault_process_restart,

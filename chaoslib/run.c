@@ -273,7 +273,8 @@ static int hold(struct execution *x, struct err *err)
 static int take_out(struct execution *x, struct err *err)
 {
     struct fault_run *r = x->r;
-    bool lasting = !(r->kind->flags & FAULT_ONE_SHOT);
+    const struct fault_spec spec = { .kind = r->kind, .params = (void *)(uintptr_t)r->params };
+    bool lasting = !(fault_spec_flags(&spec) & FAULT_ONE_SHOT);
 
     r->times.revert_requested = clock_now_ns();
     enter(x, FAULT_REVERT);

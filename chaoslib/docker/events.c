@@ -380,6 +380,23 @@ int docker_events_wait(struct docker_events *ev, const struct docker_event_query
     return found ? 0 : 1;
 }
 
+int docker_events_next(struct docker_events *ev, uint64_t mark, const struct latch *l,
+                       uint64_t until_ns, struct docker_event *ret)
+{
+    bool found, over = false;
+
+    pthread_mutex_lock(&ev->lock);
+    while (!(found = ev->n > mark) && !over) {
+        over = (l && latch_is_set(l)) || clock_now_ns() >= until_ns;
+        if (!over)
+            wait_news(ev, until_ns);
+    }
+    if (found) /* who is too slow misses the oldest */
+        *ret = ev->ring[MAX(mark + 1, ev->n > RING_LEN ? ev->n - RING_LEN + 1 : 1) % RING_LEN];
+    pthread_mutex_unlock(&ev->lock);
+    return found ? 0 : 1;
+}
+
 int docker_events_listen(struct docker_events *ev, docker_event_fn *fn, void *arg, struct err *err)
 {
     int rc = 0;

@@ -48,6 +48,10 @@ struct docker_event_query {
 /* 0 found, 1 the latch was set or the instant came first. */
 int docker_events_wait(struct docker_events *ev, const struct docker_event_query *q,
                        struct docker_event *ret) MUST_CHECK;
+/* The first event after `mark`, of whatever container, for who follows all of them at its own pace.
+ * 0 found, 1 the latch (NULL: none) was set or the instant came first. */
+int docker_events_next(struct docker_events *ev, uint64_t mark, const struct latch *l,
+                       uint64_t until_ns, struct docker_event *ret) MUST_CHECK;
 /* Its instant, kept inside [request sent, reply received]: the engine did it in between. */
 static inline uint64_t docker_event_within(const struct docker_event *e, uint64_t sent_ns,
                                            uint64_t received_ns)

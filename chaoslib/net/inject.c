@@ -16,10 +16,8 @@
 struct state {
     struct net_fault fault;
     struct net_targets targets;
-    struct {
-        struct holder *holder; /* NULL where it shares the namespace of an earlier one */
-        ino_t space;
-    } * held; /* one for each target */
+    struct holder **holders; /* one each; NULL where it shares the namespace of an earlier one */
+    ino_t *spaces;
 };
 
 static enum net_effect effect_of(const struct fault_run *r)
@@ -71,7 +69,7 @@ static int open_space(const struct fault_run *r, const struct net_target_one *t,
 static bool is_held(const struct state *s, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (s->held[i].space == s->held[n].space)
+        if (s->spaces[i] == s->spaces[n])
             return true;
     return false;
 }
@@ -79,7 +77,7 @@ static bool is_held(const struct state *s, size_t n)
 static int start_holder(struct fault_run *r, size_t i, struct err *err)
 {
     struct state *s = r->state;
-    auto_close int fd = open_space(r, &s->targets.v[i], &s->held[i].space, err);
+    auto_close int fd = open_space(r, &s->targets.v[i], &s->spaces[i], err);
 
     if (fd < 0)
         return -EIO;
@@ -88,12 +86,12 @@ static int start_holder(struct fault_run *r, size_t i, struct err *err)
     if (is_held(s, i) || r->env->dry_run)
         return 0;
     make_tag(r, &s->fault);
-    s->held[i].holder = holder_start(&s->fault, fd, err);
-    if (!s->held[i].holder) {
+    s->holders[i] = holder_start(&s->fault, fd, err);
+    if (!s->holders[i]) {
         err->kind = ERR_PREPARE;
         return err_wrap(err, "%s", s->targets.v[i].name);
     }
-    snprintf(r->mechanism, sizeof r->mechanism, "%s", holder_mechanism(s->held[i].holder));
+    snprintf(r->mechanism, sizeof r->mechanism, "%s", holder_mechanism(s->holders[i]));
     return 0;
 }
 
@@ -106,7 +104,8 @@ static int net_prepare(struct fault_run *r, struct err *err)
         return -EINVAL;
     if (net_targets_find(r, r->params, &s->targets, err) < 0)
         return -ESRCH;
-    s->held = xcalloc(s->targets.n + 1, sizeof *s->held);
+    s->holders = xcalloc(s->targets.n + 1, sizeof *s->holders);
+    s->spaces = xcalloc(s->targets.n + 1, sizeof *s->spaces);
     fault_hits_new(r, s->targets.n);
     for (size_t i = 0; i < s->targets.n; i++)
         if (start_holder(r, i, err) < 0)
@@ -120,10 +119,10 @@ static void net_journal(const struct fault_run *r, struct json *record)
     struct json *list = json_array();
 
     for (size_t i = 0; i < s->targets.n; i++) {
-        if (!s->held[i].holder || json_len(holder_residue(s->held[i].holder)) == 0)
+        if (!s->holders[i] || json_len(holder_residue(s->holders[i])) == 0)
             continue;
         struct json *one = json_put(list, NULL, json_object());
-        auto_free char *residue = json_print(holder_residue(s->held[i].holder), false);
+        auto_free char *residue = json_print(holder_residue(s->holders[i]), false);
         json_put_u64(one, "pid", (uint64_t)s->targets.v[i].id.pid);
         json_put_u64(one, "start_ticks", s->targets.v[i].id.start_ticks);
         json_put_str(one, "residue", residue);
@@ -144,7 +143,7 @@ static int net_inject(struct fault_run *r, struct err *err)
         struct fault_hit *hit = &r->hits[i];
         hit->requested = clock_now_ns();
         hit->effective = hit->requested;
-        if (s->held[i].holder && holder_inject(s->held[i].holder, &hit->effective, err) < 0)
+        if (s->holders[i] && holder_inject(s->holders[i], &hit->effective, err) < 0)
             return err_wrap(err, "%s", s->targets.v[i].name);
         if (r->times.effective == 0)
             r->times.effective = hit->effective;
@@ -157,7 +156,7 @@ static int net_verify_in(struct fault_run *r, struct err *err)
     struct state *s = r->state;
 
     for (size_t i = 0; i < s->targets.n; i++)
-        if (s->held[i].holder && holder_verify(s->held[i].holder, true, NULL, err) < 0)
+        if (s->holders[i] && holder_verify(s->holders[i], true, NULL, err) < 0)
             return err_wrap(err, "%s", s->targets.v[i].name);
     return 0;
 }
@@ -171,7 +170,7 @@ static int net_revert(struct fault_run *r, struct err *err)
     int rc = 0;
 
     for (size_t i = 0; i < s->targets.n; i++) {
-        struct holder *h = s->held[i].holder;
+        struct holder *h = s->holders[i];
         r->hits[i].reverted = clock_now_ns();
         if (h && holder_is_alive(h) &&
             holder_revert(h, latch_is_set(r->hurry) ? 0 : drain, &r->hits[i].reverted, err) < 0) {
@@ -189,7 +188,7 @@ static int net_verify_out(struct fault_run *r, struct err *err)
 
     for (size_t i = 0; i < s->targets.n; i++) {
         uint64_t packets = 0;
-        struct holder *h = s->held[i].holder;
+        struct holder *h = s->holders[i];
         if (h && holder_is_alive(h) && holder_verify(h, false, &packets, err) < 0)
             return err_wrap(err, "%s", s->targets.v[i].name);
         r->requests_hit += packets;
@@ -212,11 +211,11 @@ static int net_still_in(const struct fault_run *r, struct err *err)
     const struct state *s = r->state;
 
     for (size_t i = 0; i < s->targets.n; i++)
-        if (s->held[i].holder && !holder_is_alive(s->held[i].holder))
+        if (s->holders[i] && !holder_is_alive(s->holders[i]))
             return err_set(err, ERR_INJECT, ECHILD,
                            "%s: the helper that held it (pid %d) was killed, and the fault ended "
                            "with it",
-                           s->targets.v[i].name, holder_pid(s->held[i].holder));
+                           s->targets.v[i].name, holder_pid(s->holders[i]));
     return 0;
 }
 
@@ -226,10 +225,11 @@ static void net_release(struct fault_run *r)
 
     if (!s)
         return;
-    for (size_t i = 0; s->held && i < s->targets.n; i++)
-        holder_stop(s->held[i].holder);
+    for (size_t i = 0; s->holders && i < s->targets.n; i++)
+        holder_stop(s->holders[i]);
     net_targets_done(&s->targets);
-    free(s->held);
+    free(s->holders);
+    free(s->spaces);
     free(s);
     r->state = NULL;
 }

@@ -47,9 +47,9 @@ static void quote_list(struct buf *out, const struct strs *list)
 
 /* ---- selection ---- */
 
-static int re2_alone(struct native *n, const char *at, int len)
+static int re2_alone(struct err *err, const char *at, int len)
 {
-    return err_set(n->err, ERR_USAGE, EINVAL,
+    return err_set(err, ERR_USAGE, EINVAL,
                    "'%.*s' in the pattern is RE2's alone: write it as a POSIX extended one", len,
                    at);
 }
@@ -68,21 +68,21 @@ static const char *posix_class(char letter)
 }
 
 /* One element of the pattern; returns how many bytes it was. */
-static int translate_one(struct native *n, const char *p, struct buf *out)
+static int translate_one(const char *p, struct buf *out, struct err *err)
 {
     if (strncmp(p, "(?:", 3) == 0) {
         buf_addc(out, '(');
         return 3;
     }
     if ((p[0] == '(' || strchr("*+?}", p[0])) && p[1] == '?')
-        return re2_alone(n, p, 20);
+        return re2_alone(err, p, 20);
     if (p[0] != '\\' || !p[1]) {
         buf_addc(out, p[0]);
         return 1;
     }
     const char *class = posix_class(p[1]);
     if (!class && isalnum((unsigned char)p[1]))
-        return re2_alone(n, p, 2);
+        return re2_alone(err, p, 2);
     if (class)
         buf_adds(out, class);
     else
@@ -90,35 +90,31 @@ static int translate_one(struct native *n, const char *p, struct buf *out)
     return 2;
 }
 
-/* RE2 to POSIX, where that can be done by writing it otherwise. */
-static int translate(struct native *n, const char *pattern, struct buf *out)
+int pumba_pattern(const char *re2, struct buf *out, struct err *err)
 {
-    while (*pattern) {
-        int used = translate_one(n, pattern, out);
+    if (strncmp(re2, "^/", 2) == 0) {
+        buf_addc(out, '^');
+        re2 += 2;
+    }
+    while (*re2) {
+        int used = translate_one(re2, out, err);
         if (used < 0)
             return used;
-        pattern += used;
+        re2 += used;
     }
+    if (!out->len)
+        buf_addc(out, '.');
     return 0;
 }
 
 static int put_match(struct native *n, struct buf *out)
 {
     auto_buf struct buf pattern = BUF_INIT(PUMBA_TEXT_MAX);
-    const char *given = n->line->pattern;
 
-    if (given && strncmp(given, "^/", 2) == 0) { /* names have no slash here */
-        buf_addc(&pattern, '^');
-        given += 2;
-    }
-    if (given && translate(n, given, &pattern) < 0)
+    if (pumba_pattern(n->line->pattern ? n->line->pattern : "", &pattern, n->err) < 0)
         return -EINVAL;
-    if (pattern.len) {
-        buf_adds(out, "match: ");
-        native_quote(out, buf_str(&pattern));
-    } else {
-        buf_adds(out, "match: '.'");
-    }
+    buf_adds(out, "match: ");
+    native_quote(out, buf_str(&pattern));
     return 0;
 }
 

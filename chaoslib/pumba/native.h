@@ -9,6 +9,10 @@
 int pumba_native(const struct pumba_line *l, struct arena *arena, struct buf *out,
                  struct err *err) MUST_CHECK;
 
+/* RE2 to POSIX extended, where that can be done by writing it otherwise; a leading slash of names
+ * is dropped, since here they have none. */
+int pumba_pattern(const char *re2, struct buf *out, struct err *err) MUST_CHECK;
+
 /* ---- inside ---- */
 struct native {
     const struct pumba_line *line;
