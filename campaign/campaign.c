@@ -215,7 +215,7 @@ static int begin(struct campaign *c, struct err *err)
 static int prepare(struct campaign *c, struct err *err)
 {
     if (injector_init(c, err) < 0 || setup_engine(c, err) < 0 || setup_safety(c, err) < 0 ||
-        setup_target(c, err) < 0)
+        setup_target(c, err) < 0 || observed_start(c, err) < 0)
         return -EIO;
     return 0;
 }
@@ -223,6 +223,7 @@ static int prepare(struct campaign *c, struct err *err)
 static void conclude(struct campaign *c)
 {
     injector_join(c);
+    observed_stop(c);
     injector_drain(c);
     if (c->runner && c->start_ns)
         measure_last(c);
@@ -295,6 +296,7 @@ int campaign_run(const struct campaign_opts *opts, struct result **ret, struct e
     run(&c);
     setup_undo(&c);
     evaluate_done(&c);
+    observed_done(&c);
     injector_done(&c);
     stats_free(c.delta);
     stats_free(c.second);

@@ -68,6 +68,10 @@ static int look_up(const struct dry *dry, size_t i)
     const char *name = target_name(f);
     struct err err = { 0 };
 
+    if (fault_spec_flags(&f->spec) & FAULT_WATCH) {
+        fprintf(dry->out, "  %s: would be watched\n", f->name);
+        return 0;
+    }
     if (is_made_by_plan(dry->plan, f, name)) {
         fprintf(dry->out, "  %s: %s %s '%s', started by this plan\n", f->name, f->spec.kind->name,
                 f->spec.kind->backend, name);

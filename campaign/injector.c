@@ -36,7 +36,7 @@ static void add_result(struct campaign *c, struct slot *s)
         .revert_requested_ns = T_NONE,
         .reverted_ns = T_NONE,
         .duration_ns = f->duration_ns,
-        .one_shot = f->spec.kind->flags & FAULT_ONE_SHOT,
+        .one_shot = fault_spec_flags(&f->spec) & FAULT_ONE_SHOT,
         .time_to_impact_ns = T_NONE,
         .time_to_recover_ns = T_NONE,
         .time_to_recover_after_removal_ns = T_NONE,
@@ -54,9 +54,10 @@ int injector_init(struct campaign *c, struct err *err)
     c->injector.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (c->injector.wake_fd < 0)
         return err_sys(err, ERR_GENERIC, errno, "eventfd");
-    c->slots = xcalloc(n, sizeof(*c->slots));
-    c->felt = xcalloc(n, sizeof(*c->felt));
-    c->result->faults = xcalloc(n, sizeof(*c->result->faults));
+    c->cap_slots = observed_is_wanted(c->plan) ? ACTIVATIONS_MAX : n;
+    c->slots = xcalloc(c->cap_slots, sizeof(*c->slots));
+    c->felt = xcalloc(c->cap_slots, sizeof(*c->felt));
+    c->result->faults = xcalloc(c->cap_slots, sizeof(*c->result->faults));
     for (size_t i = 0; i < n; i++) {
         c->slots[i].campaign = c;
         c->slots[i].act = acts[i];
@@ -68,10 +69,17 @@ int injector_init(struct campaign *c, struct err *err)
 
 /* ---- on the fault's thread ---- */
 
+void injector_wake(struct injector *in)
+{
+    uint64_t one = 1;
+
+    if (write(in->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+        log_debug("injector.wake", "%d", errno);
+}
+
 static void push_event(struct slot *s, const struct fault_run *run, bool last)
 {
     struct injector *in = &s->campaign->injector;
-    uint64_t one = 1;
 
     pthread_mutex_lock(&in->lock);
     if (in->n_events == in->cap_events && in->cap_events < EVENTS_MAX) {
@@ -84,8 +92,7 @@ static void push_event(struct slot *s, const struct fault_run *run, bool last)
                                                            .last = last };
     s->finished = s->finished || last;
     pthread_mutex_unlock(&in->lock);
-    if (write(in->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-        log_debug("injector.wake", "%d", errno);
+    injector_wake(in);
 }
 
 static void on_step(void *arg, const struct fault_run *run)
@@ -291,6 +298,7 @@ void injector_drain(struct campaign *c)
     for (size_t i = 0; i < n_events; i++)
         handle(c, &events[i]);
     free(events);
+    observed_drain(c);
 }
 
 bool injector_is_idle(const struct campaign *c)

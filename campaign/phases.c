@@ -116,6 +116,11 @@ static char *activation_name(const struct campaign *c, size_t slot, const char *
     const struct slot *s = &c->slots[slot];
     const struct fault_plan *f = &c->plan->faults[s->act.fault];
 
+    if (s->observed) {
+        const struct result_fault *out = &c->result->faults[s->result_index];
+        return xasprintf("%s %s #%u (%s %s)", what, f->name, s->act.number + 1, out->kind,
+                         out->n_hits ? out->hits[0].name : "");
+    }
     if (f->every_ns == 0)
         return xasprintf("%s %s", what, f->name);
     return xasprintf("%s %s #%u", what, f->name, s->act.number + 1);

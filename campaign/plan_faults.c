@@ -125,10 +125,25 @@ static const struct doc *kind_of(const struct param_ctx *ctx, const struct doc *
     return found;
 }
 
+/* It lasts as long as the run does. */
+static void watch_check(const struct param_ctx *ctx, const struct doc *d)
+{
+    static const char *const keys[] = { "at", "duration", "every", "count", "after", "serial" };
+
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        if (doc_get(d, keys[i]))
+            diag_add_key(ctx->diag, doc_get(d, keys[i]),
+                         "a watch goes on from the beginning of the run to its end: leave it out");
+}
+
 static void timing_check(const struct param_ctx *ctx, const struct doc *d,
                          const struct fault_plan *f)
 {
-    if (!doc_get(d, "at") && !f->after)
+    bool watches = f->spec.kind && (fault_spec_flags(&f->spec) & FAULT_WATCH);
+
+    if (watches)
+        watch_check(ctx, d);
+    if (!watches && !doc_get(d, "at") && !f->after)
         diag_add(ctx->diag, d, "when? add at: 30s, or after: <fault>");
     if (f->count > 0 && !f->every_ns)
         diag_add_key(ctx->diag, doc_get(d, "count"),
@@ -138,6 +153,10 @@ static void timing_check(const struct param_ctx *ctx, const struct doc *d,
     else if (f->every_ns && f->duration_ns >= f->every_ns)
         diag_add(ctx->diag, doc_get(d, "duration"),
                  "is not shorter than 'every', so it would never be taken back in between");
+}
+
+static void name_check(const struct param_ctx *ctx, const struct doc *d, const struct fault_plan *f)
+{
     if (f->name && (!*f->name || strlen(f->name) > FAULT_NAME_MAX || strpbrk(f->name, "\"\r\n\t")))
         diag_add(ctx->diag, doc_get(d, "name"),
                  "a name has 1 to %d characters on one line, without double quotes",
@@ -149,14 +168,15 @@ static void duration_check(const struct param_ctx *ctx, const struct doc *d,
 {
     const struct fault_kind *kind = f->spec.kind;
     const struct doc *duration = doc_get(d, "duration");
+    unsigned flags = kind ? fault_spec_flags(&f->spec) : 0;
 
-    if (!kind)
+    if (!kind || (flags & FAULT_WATCH))
         return;
-    if ((kind->flags & FAULT_ONE_SHOT) && duration)
+    if ((flags & FAULT_ONE_SHOT) && duration)
         diag_add_key(ctx->diag, duration, "%s happens at once and has no duration", kind->name);
-    if (!(kind->flags & FAULT_ONE_SHOT) && !duration)
+    if (!(flags & (FAULT_ONE_SHOT | FAULT_TIMED)) && !duration)
         diag_add(ctx->diag, d, "how long? add duration: 10s");
-    if (!(kind->flags & FAULT_ONE_SHOT) && duration && !f->duration_ns)
+    if (!(flags & FAULT_ONE_SHOT) && duration && !f->duration_ns)
         diag_add(ctx->diag, duration, "must be above 0");
 }
 
@@ -182,6 +202,8 @@ static void fault_load(const struct param_ctx *ctx, const struct doc *d, struct 
         duration_check(ctx, d, f);
     if (ctx->diag->n == before)
         timing_check(ctx, d, f);
+    if (ctx->diag->n == before)
+        name_check(ctx, d, f);
     if (!f->every_ns)
         f->count = 1;
 }

@@ -66,6 +66,7 @@ struct result_fault {
         reverted_ns; /* T_NONE: not */
     uint64_t duration_ns;
     bool one_shot, verified_in, verified_out;
+    bool observed; /* done by someone else, and seen by a watch */
     enum fault_end ended_by;
     char *error; /* NULL: none */
     /* what users felt */

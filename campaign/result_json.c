@@ -76,6 +76,7 @@ struct json *fault_json(const struct result_fault *f)
     json_put_text(j, "mechanism", f->mechanism);
     json_put_u64(j, "activation", f->activation);
     json_put_bool(j, "one_shot", f->one_shot);
+    json_put_bool(j, "observed", f->observed);
     json_put_bool(j, "verified_in", f->verified_in);
     json_put_bool(j, "verified_out", f->verified_out);
     json_put_str(j, "ended_by", fault_end_name(f->ended_by));

@@ -274,6 +274,7 @@ int fault_from_json(const struct json *j, struct result_fault *f, struct err *er
     f->target = name_text(j, "target");
     f->activation = small(j, "activation");
     f->one_shot = json_bool(j, "one_shot", false);
+    f->observed = json_bool(j, "observed", false);
     f->verified_in = json_bool(j, "verified_in", false);
     f->verified_out = json_bool(j, "verified_out", false);
     f->ended_by = fault_end_by_name(json_str(j, "ended_by", ""));

@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #include "campaign/campaign.h"
+#include "campaign/observed.h"
 #include "campaign/plan.h"
 #include "campaign/result.h"
 #include "chaoslib/guardian.h"
@@ -32,6 +33,7 @@ struct slot {
     struct fault_run seen; /* the campaign's copy: the last event */
     bool in_phase;         /* its inject phase began */
     bool out;              /* reverted, or gone: its recovery began */
+    bool observed;         /* by someone else: no thread of ours */
 };
 
 struct fault_event {
@@ -103,7 +105,8 @@ struct campaign {
     struct latch *abort, *hurry;
 
     struct slot *slots;
-    size_t n_slots;
+    size_t n_slots, cap_slots; /* more than planned when there is a watch */
+    struct observed observed;
     struct injector injector;
 
     uint64_t start_ns;           /* CLOCK_MONOTONIC of t = 0 */
@@ -141,6 +144,7 @@ void setup_undo(struct campaign *c);
 
 /* injector.c */
 int injector_init(struct campaign *c, struct err *err) MUST_CHECK;
+void injector_wake(struct injector *in); /* from any thread */
 void injector_launch_due(struct campaign *c, uint64_t now_ns);
 uint64_t injector_next_ns(
     const struct campaign *c);           /* monotonic instant of the next launch; UINT64_MAX */

@@ -67,8 +67,9 @@ size_t timeline_build(const struct plan *p, struct activation *out, size_t max)
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < p->n_faults; i++)
-        n += add_fault(p, (uint32_t)i, out + n, max - n);
+    for (size_t i = 0; i < p->n_faults; i++) /* what a watch will see nobody knows */
+        if (!(fault_spec_flags(&p->faults[i].spec) & FAULT_WATCH))
+            n += add_fault(p, (uint32_t)i, out + n, max - n);
     qsort(out, n, sizeof(*out), by_instant);
     return n;
 }

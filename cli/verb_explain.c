@@ -47,7 +47,10 @@ static void print_faults(const struct plan *p)
     if (n > ACTIVATIONS_SHOWN)
         printf("  ... and %zu more\n", n - ACTIVATIONS_SHOWN);
     for (size_t i = 0; i < p->n_faults; i++)
-        if (p->faults[i].spec.kind->flags & FAULT_INTRUSIVE)
+        if (fault_spec_flags(&p->faults[i].spec) & FAULT_WATCH)
+            printf("  all along    %s: what others break is watched\n", p->faults[i].name);
+    for (size_t i = 0; i < p->n_faults; i++)
+        if (fault_spec_flags(&p->faults[i].spec) & FAULT_INTRUSIVE)
             printf("  note: '%s' cannot be undone by this program\n", p->faults[i].name);
     if (p->target_proxy)
         printf("  an embedded proxy '%s' stands before the target\n", p->target_proxy);

@@ -87,7 +87,7 @@ static int pumba_prepare(struct fault_run *r, struct err *err)
     char name[32], whom[200];
 
     r->state = p;
-    if (!r->env->docker || !r->env->docker_events)
+    if (!r->env->docker)
         return err_set(err, ERR_PREPARE, ENOTCONN, "there is no container engine to follow");
     p->program = pumba_program(err);
     if (!p->program || choose(r, p, err) < 0 || refuse_paused(p, &params->line, err) < 0)

@@ -1,3 +1,5 @@
 e2e_test(test_dns TIMEOUT 300 SERIAL)
 e2e_test(test_machine TIMEOUT 300 SERIAL)
 e2e_test(test_status TIMEOUT 120)
+e2e_test(test_pumba TIMEOUT 300 SERIAL)
+needs_engine(test_pumba)

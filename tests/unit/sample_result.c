@@ -163,6 +163,7 @@ static void add_faults(struct result *r)
         .revert_requested_ns = at_s(32.0),
         .reverted_ns = at_s(32.4),
         .one_shot = true,
+        .observed = true,
         .verified_in = true,
         .verified_out = true,
         .ended_by = ENDED_BY_PLAN,

@@ -1,0 +1,283 @@
+"""Pumba: imported, started by us, and watched. Real containers in the tests' own engine; a real Pumba from PUMBA= or the
+path where there is one (the recorded runs are replayed by the unit tests in any case)."""
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+import uuid
+
+from harness import *
+
+HOST = os.environ.get("DOCKER_HOST", "")
+PUMBA = os.environ.get("PUMBA") or shutil.which("pumba")
+
+
+# ---- the engine, asked without anybody's client ----
+
+class Engine:
+    def __init__(self, path):
+        self.path, self.made = path, []
+
+    def connect(self):
+        connection = http.client.HTTPConnection("engine", timeout=30)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(30)
+        connection.sock.connect(self.path)
+        return connection
+
+    def call(self, method, path, body=None, ok=(200, 201, 204, 304)):
+        connection = self.connect()
+        headers = {"Content-Type": "application/json"}
+        connection.request(method, "/v1.41" + path, json.dumps(body) if body is not None else None, headers)
+        answer = connection.getresponse()
+        text = answer.read()
+        connection.close()
+        assert answer.status in ok, f"{method} {path}: {answer.status} {text[:300]}"
+        return json.loads(text) if text.strip().startswith((b"{", b"[")) else text
+
+    def container(self, name):
+        port = unused_port()
+        made = self.call("POST", f"/containers/create?name={name}", {
+            "Image": "httpd:1", "Labels": {"chaos-load.test": "pumba"}, "ExposedPorts": {"8080/tcp": {}},
+            "HostConfig": {"PortBindings": {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]}}})
+        self.made.append(made["Id"])
+        self.call("POST", f"/containers/{made['Id']}/start")
+        return made["Id"], f"http://127.0.0.1:{port}"
+
+    def state(self, what):
+        return self.call("GET", f"/containers/{what}/json")["State"]
+
+    def events(self, since, until):
+        """All that the engine told of containers in that time."""
+        connection = self.connect()
+        connection.request("GET", f"/v1.41/events?since={since:.6f}&until={until:.6f}")
+        lines = connection.getresponse().read().splitlines()
+        connection.close()
+        return [e for e in map(json.loads, filter(None, lines)) if e["Type"] == "container"]
+
+    def clean(self):
+        for each in self.made:
+            self.call("DELETE", f"/containers/{each}?force=1&v=1", ok=(204, 404, 409))
+
+
+@contextlib.contextmanager
+def engine(*names):
+    e = Engine(HOST.removeprefix("unix://"))
+    tag = uuid.uuid4().hex[:8]
+    try:
+        yield e, [(f"{name}-{tag}", *e.container(f"{name}-{tag}")) for name in names]
+    finally:
+        e.clean()
+
+
+def needs(what, there):
+    if not there:
+        print(f"SKIP {what}")
+    return there
+
+
+def needs_engine():
+    return needs("no private container engine", HOST and os.path.exists(HOST.removeprefix("unix://")))
+
+
+def needs_pumba():
+    return needs_engine() and needs("no Pumba: set PUMBA= to one", PUMBA)
+
+
+def plan(dir_, url, faults, seconds=8):
+    path = dir_ / "plan.yaml"
+    path.write_text(f"target: {url}\nusers:\n  - tasks: [{{get: /}}]\n    think: between(20ms, 60ms)\n"
+                    f"load: {{users: 5, for: {seconds}s}}\nrecover_hold: 1s\nfaults:\n{faults}")
+    return path
+
+
+def run_plan(url, faults, seconds=8):
+    with folder() as f:
+        return run("run", plan(f, url, faults, seconds), out=f / "out")
+
+
+# ---- import: what is printed is a valid plan ----
+
+LINES = [
+    ("kill", "kill x"), ("kill", "--interval 10s --random kill -s SIGTERM re2:^shop"), ("stop", "stop x"),
+    ("stop", "stop --restart --duration 20s x y"), ("pause", "--label a=b pause -d 5s"), ("restart", "restart x"),
+    ("remove", "rm x"), ("exec", "exec --command sh --args -c --args 'echo hi' x"),
+    ("latency", "netem -d 20s delay --time 300 --jitter 30 --distribution normal 're2:^shop'"),
+    ("latency", "netem -d 20s -t 10.0.0.0/8 --egress-port 80,443 delay x"), ("loss", "netem -d 9s loss -p 20 -c 5 x"),
+    ("loss", "netem -d 9s loss-state --p13 1 --p14 2 x"), ("loss", "netem -d 9s loss-gemodel --pg 1 --pb 90 x"),
+    ("rate", "netem -d 9s rate -r 1mbit x"), ("duplicate", "netem -d 9s duplicate -p 3 x"),
+    ("corrupt", "netem -d 9s corrupt -p 3 x"), ("loss", "netem -d 9s combine --delay --loss --loss-percent 5 x"),
+    ("loss", "iptables -d 9s loss --probability 0.25 x"), ("loss", "iptables -d 9s loss --mode nth --every 3 --packet 1 x"),
+    ("loss", "iptables -d 9s -p udp --sport 53 -s 10.0.0.1 loss --probability 1 x"),
+    ("cpu", "stress -d 9s x"), ("memory", "stress -d 9s --stressors='--vm 2 --vm-bytes 8m' x"),
+    ("io", "stress -d 9s --stressors='--hdd 1' x"),
+]
+
+
+def test_what_import_prints_is_a_valid_plan():
+    schema = run("schema").expect(0).stdout
+    checked = 0
+    for kind, line in LINES:
+        printed = run("import", "pumba", "pumba " + line).expect(0).stdout
+        if not needs(f"validation of '{line}': {kind} has no docker backend", f"fault_{kind}_docker" in schema):
+            continue
+        with folder() as f:
+            (f / "plan.yaml").write_text(printed)
+            assert run("validate", f / "plan.yaml").exit_code == 0, f"{line}\n{printed}{run('validate', f / 'plan.yaml')}"
+        checked += 1
+    assert checked >= 10, checked
+
+
+def test_import_says_what_it_cannot_do():
+    for args, says in [
+        (["import"], "import what? write: chaos-load import pumba 'kill re2:^shop'"),
+        (["import", "toxiproxy", "x"], "cannot import from 'toxiproxy': known is pumba"),
+        (["import", "pumba", "kil x"], "unknown command 'kil', did you mean 'kill'?"),
+        (["import", "pumba", "stress -d 1s --stressors '--matrix 1' x"], "stressor '--matrix' has no equivalent: known are "
+         "--cpu, --cpu-load, --vm, --vm-bytes, --io, --hdd, --timeout"),
+    ]:
+        r = run(*args).expect(2)
+        assert r.stderr == f"chaos-load: {says}\n" and not r.stdout, r
+
+
+# ---- watch: someone else breaks things ----
+
+def do_later(*steps):
+    """(seconds from now, function), on a thread; joined by the caller."""
+    def work():
+        start = time.monotonic()
+        for at, step in steps:
+            time.sleep(max(0.0, start + at - time.monotonic()))
+            step()
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def test_a_watch_sees_all_that_others_break():
+    """Asked as Pumba asks the engine: kill, pause, restart; and a stop as only a person does it."""
+    if not needs_engine():
+        return
+    with engine("web", "db") as (e, [(web, web_id, url), (db, db_id, _)]):
+        post = lambda what, id_: lambda: e.call("POST", f"/containers/{id_}/{what}")
+        hand = do_later((2.0, post("kill", web_id)), (3.0, post("start", web_id)), (4.0, post("pause", web_id)),
+                        (4.8, post("unpause", web_id)), (5.6, post("restart?t=1", web_id)), (7.0, post("kill", db_id)))
+        began = time.time()
+        r = run_plan(url, f"  - pumba: {{watch: true, match: '^web'}}\n", 9).expect(0)
+        hand.join()
+        told = e.events(began, time.time())
+    faults = r.result["faults"]
+    assert [f["kind"] for f in faults] == ["kill", "pause", "restart"], faults
+    assert all(f["observed"] and f["verified_in"] and f["reverted_ms"] is not None for f in faults), faults
+    assert faults[0]["felt"] and faults[0]["requests_lost"] > 0, faults[0]
+    deaths = [x for x in told if x["Action"] == "die" and x["Actor"]["Attributes"]["name"] == web]
+    assert len(deaths) == 2, deaths
+    gap = (deaths[1]["timeNano"] - deaths[0]["timeNano"]) / 1e6
+    seen = faults[2]["effective_ms"] - faults[0]["effective_ms"]
+    assert abs(gap - seen) < 50, (gap, seen)
+    names = [p["name"] for p in r.result["phases"]]
+    assert f"inject pumba #1 (kill {web})" in names and f"recovery after pumba #2 (pause {web})" in names, names
+
+
+def test_a_real_pumba_is_watched():
+    """The field's lab: a Pumba that someone else runs kills a container again and again; every death is found."""
+    if not needs_pumba():
+        return
+    with engine("web") as (e, [(web, web_id, url)]):
+        over, pumba = threading.Event(), []
+
+        def bring_back():
+            while not over.wait(0.3):
+                if not e.state(web_id)["Running"]:
+                    e.call("POST", f"/containers/{web_id}/start")
+
+        def begin():
+            pumba.append(subprocess.Popen([PUMBA, "-H", HOST, "--interval", "2s", "kill", f"re2:^{web}$"],
+                                          stderr=subprocess.DEVNULL))
+
+        def end():
+            pumba[0].send_signal(signal.SIGTERM)
+            pumba[0].wait(20)
+        began = time.time()
+        back, hand = threading.Thread(target=bring_back), do_later((2.0, begin), (8.5, end))
+        back.start()
+        r = run_plan(url, f"  - pumba: {{watch: true, match: '^{web}$'}}\n", 11).expect(0)
+        hand.join()
+        over.set()
+        back.join()
+        deaths = [x["timeNano"] / 1e6 for x in e.events(began, time.time())
+                  if x["Action"] == "die" and x["Actor"]["ID"] == web_id]
+    found = [f["effective_ms"] for f in r.result["faults"] if f["kind"] == "kill"]
+    assert len(found) == len(deaths) >= 3, (found, deaths)
+    assert all(abs((d - deaths[0]) - (f - found[0])) < 50 for d, f in zip(deaths, found)), (found, deaths)
+    assert all(f["felt"] and f["requests_lost"] > 0 for f in r.result["faults"]), r.result["faults"]
+
+
+# ---- run: we start it ----
+
+def test_a_pumba_is_started_and_its_hits_are_known():
+    if not needs_pumba():
+        return
+    with engine("web") as (e, [(one, one_id, url)]):
+        r = run_plan(url, f"  - pumba: {{run: \"pause --duration 1s {one}\"}}\n    at: 2s\n"
+                          f"  - pumba: {{run: \"stop --time 1 --restart --duration 1s {one}\"}}\n    at: 5s\n", 9).expect(0)
+        assert e.state(one_id)["Running"] and not e.state(one_id)["Paused"]
+    for f in r.result["faults"]:
+        assert f["verified_in"] and f["verified_out"] and f["ended_by"] == "plan", f
+        assert [t["name"] for t in f["targets"]] == [one], f
+        assert 900 < f["reverted_ms"] - f["effective_ms"] < 3500, f
+
+
+def test_what_a_pumba_did_not_do_is_an_error():
+    if not needs_pumba():
+        return
+    with engine("web") as (e, [(web, _, url)]):
+        for fault, says in [
+            ("kill re2:^nobody-here", "no running container matches the selection"),
+            (f"exec --command no-such-program {web}", "pumba ended with status 1: running exec: "),
+        ]:
+            r = run_plan(url, f"  - pumba: {{run: \"{fault}\"}}\n    at: 1s\n", 4).expect(3)
+            assert says in r.result["reason"], r.result["reason"]
+
+
+def test_without_a_pumba_the_remedy_is_said():
+    if not needs_engine():
+        return
+    with engine("web") as (e, [(web, _, url)]), folder() as f:
+        before = os.environ.get("PUMBA")
+        os.environ["PUMBA"] = "/nowhere/pumba"
+        try:
+            r = run("run", plan(f, url, f"  - pumba: {{run: \"kill {web}\"}}\n    at: 1s\n", 3), out=f / "out").expect(3)
+        finally:
+            os.environ.pop("PUMBA") if before is None else os.environ.update(PUMBA=before)
+        assert "PUMBA is '/nowhere/pumba', which is no program" in r.result["reason"], r.result["reason"]
+
+
+def test_a_sigkill_of_ours_leaves_nothing_paused():
+    """The kernel tells our Pumba, which takes its pause back: with the guardian, and without."""
+    if not needs_pumba():
+        return
+    for with_guardian in (True, False):
+        with engine("web") as (e, [(web, web_id, url)]), folder() as f:
+            p = start(["run", plan(f, url, f"  - pumba: {{run: \"pause --duration 60s {web}\"}}\n    at: 500ms\n", 60)],
+                      out=f / "out")
+            wait_for(lambda: e.state(web_id)["Paused"], 30, "the pause")
+            children = subprocess.run(["pgrep", "-P", str(p.pid)], capture_output=True, text=True).stdout.split()
+            for child in children:
+                with open(f"/proc/{child}/cmdline", "rb") as c:
+                    if not with_guardian and b"guardian" in c.read():
+                        os.kill(int(child), signal.SIGKILL)
+            p.kill()
+            p.wait()
+            wait_for(lambda: not e.state(web_id)["Paused"], 30, "the end of the pause")
+            wait_for(lambda: not any(os.path.exists(f"/proc/{c}/exe") for c in children), 30, "the end of all children")
+            assert run("recover", state=f / "state").exit_code in (0, 1)
+
+
+main(globals())

@@ -1,2 +1,0 @@
-unit_test(test_net_model LIBS chaoslib)
-unit_test(test_net_codec LIBS chaoslib)
