@@ -153,8 +153,12 @@ static int ask_info(struct docker *d, struct err *err)
     int rc = docker_do(d, &(struct docker_call){ .path = "/info" }, &info, err);
     const struct json *options = json_get(info, "SecurityOptions");
 
-    if (rc < 0)
-        return rc;
+    if (rc != 0) {
+        if (err)
+            err->kind = ERR_PREPARE;
+        rc = rc < 0 ? rc : -EPROTO;
+        return err_wrap(err, "what answers at %s", d->host.address);
+    }
     for (const struct json *o = json_first(options); o; o = json_next(o))
         d->rootless |= strstr(json_str(o, "", ""), "name=rootless") != NULL;
     d->local = peer_is_near(d) && uname(&here) == 0 &&

@@ -11,3 +11,4 @@ unit_test(test_docker_events LIBS chaoslib LABEL "func;thread" SOURCES docker_fi
 add_test(NAME test_docker_events_text COMMAND test_docker_events text)
 set_tests_properties(test_docker_events_text PROPERTIES LABELS unit TIMEOUT 60)
 needs_engine(test_docker_events)
+unit_test(test_docker_hosts LIBS chaoslib LABEL func)
