@@ -1,6 +1,10 @@
 """The container engine in a plan: what a dry run tells, and what is said when there is none."""
+import contextlib
 import os
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 
 import engine
@@ -65,6 +69,89 @@ def test_what_is_no_engine_is_told():
         threading.Thread(target=answer, args=(server,), daemon=True).start()
         got = dry("--docker-host", f"unix://{f}/s", "--fault", f"cpu docker=shop {FAULT}").expect(3)
         assert f"what answers at unix://{f}/s is not a container engine (status 200 to /_ping)" in got.stdout, got
+
+
+def openssl(*args):
+    subprocess.run(["openssl", *map(str, args)], check=True, capture_output=True)
+
+
+def certificates(f):
+    """ca, server and client certificates: client/ is what DOCKER_CERT_PATH names."""
+    for name in ("client", "server"):
+        (f / name).mkdir()
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", 2, "-subj", "/CN=test ca", "-keyout", f / "ca.key", "-out",
+            f / "client/ca.pem")
+    for name, extra in (("server", "subjectAltName=IP:127.0.0.1"), ("client", "extendedKeyUsage=clientAuth")):
+        openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", f / name / "key.pem", "-out", f / "csr")
+        (f / "ext").write_text(extra)
+        openssl("x509", "-req", "-in", f / "csr", "-CA", f / "client/ca.pem", "-CAkey", f / "ca.key", "-CAcreateserial", "-days", 2,
+                "-extfile", f / "ext", "-out", f / name / "cert.pem")
+    shutil.copy(f / "client/ca.pem", f / "server/ca.pem")
+
+
+def pump(a, b):
+    with contextlib.suppress(OSError):
+        while data := a.recv(65536):
+            b.sendall(data)
+    for s in (a, b):
+        with contextlib.suppress(OSError):
+            s.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def before_the_engine(context=None):
+    """A TCP port that leads to the real engine, with TLS when there is a context."""
+    def serve():
+        while True:
+            try:
+                peer, _ = server.accept()
+            except OSError:
+                return
+            with contextlib.suppress(OSError):
+                peer = context.wrap_socket(peer, server_side=True) if context else peer
+                behind = socket.socket(socket.AF_UNIX)
+                behind.connect(d.path)
+                threading.Thread(target=pump, args=(behind, peer), daemon=True).start()
+                threading.Thread(target=pump, args=(peer, behind), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1]
+
+
+def over_tcp(port, **variables):
+    os.environ.update(variables)
+    try:
+        return dry("--docker-host", f"tcp://127.0.0.1:{port}", "--fault", f"cpu docker=no-such-thing {FAULT}").stdout
+    finally:
+        for name in variables:
+            del os.environ[name]
+
+
+def test_an_engine_is_asked_over_tls():
+    with folder() as f, folder() as other:
+        certificates(f)
+        certificates(other)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f / "server/cert.pem", f / "server/key.pem")
+        context.load_verify_locations(f / "client/ca.pem")
+        context.verify_mode = ssl.CERT_REQUIRED
+        good = {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(f / "client")}
+        with before_the_engine(context) as port:
+            there = over_tcp(port, **good)
+            assert f"(API 1.41) at tcp://127.0.0.1:{port}\n" in there and "is not on this machine" in there, there
+            strange = over_tcp(port, DOCKER_TLS_VERIFY="1", DOCKER_CERT_PATH=str(other / "client"))
+            assert "SSL certificate problem" in strange and "TLS is on, with the files beside" in strange, strange
+            plain = over_tcp(port)
+            assert f"the container engine at tcp://127.0.0.1:{port} cannot be asked" in plain, plain
+            (f / "client/key.pem").unlink()
+            missing = over_tcp(port, **good)
+            assert "needs ca.pem, cert.pem and key.pem" in missing and "key.pem: No such file" in missing, missing
+        with before_the_engine() as port:
+            there = over_tcp(port)
+            assert f"(API 1.41) at tcp://127.0.0.1:{port}\n" in there, there
+            tls = over_tcp(port, DOCKER_TLS_VERIFY="1", DOCKER_CERT_PATH=str(other / "client"))
+            assert "cannot be asked" in tls and "TLS is on" in tls, tls
 
 
 try:
