@@ -38,6 +38,16 @@ const struct fault_kind *const fault_catalog[] = {
     &fault_dns_error_host,
     &fault_dns_spoof_process,
     &fault_dns_spoof_host,
+    /* at a port, by redirection */
+    &fault_redirect_http_status,
+    &fault_redirect_http_abort,
+    &fault_redirect_http_delay,
+    &fault_redirect_http_body,
+    &fault_redirect_http_header,
+    &fault_redirect_blackhole,
+    &fault_redirect_slow_close,
+    &fault_redirect_slicer,
+    &fault_redirect_limit_data,
 
     /* on the machine: cpu, memory, disks, descriptors */
     &fault_docker_cpu,

@@ -18,6 +18,12 @@ extern const struct fault_kind fault_process_net_latency, fault_process_net_loss
     fault_host_net_loss, fault_host_net_corrupt, fault_host_net_duplicate, fault_host_net_reorder,
     fault_host_net_rate, fault_host_net_partition, fault_host_net_tcp_reset;
 
+/* ---- at a port, by redirection: redirect/ ---- */
+extern const struct fault_kind fault_redirect_http_status, fault_redirect_http_abort,
+    fault_redirect_http_delay, fault_redirect_http_body, fault_redirect_http_header,
+    fault_redirect_blackhole, fault_redirect_slow_close, fault_redirect_slicer,
+    fault_redirect_limit_data;
+
 /* ---- names: dns/ ---- */
 extern const struct fault_kind fault_dns_error_process, fault_dns_error_host,
     fault_dns_spoof_process, fault_dns_spoof_host;

@@ -99,8 +99,10 @@ static int proxy(const struct verb *v, const struct verb_args *args)
     struct arena *arena = arena_new(0);
     struct toxic_list toxics = { .n = 0 };
     const char *seed_text = opt_value(args, "seed"), *listen = opt_value(args, "listen");
-    struct proxy_plan row = { NAME, listen ? listen : "127.0.0.1:0", opt_value(args, "upstream"),
-                              PROXY_AUTO };
+    struct proxy_plan row = { .name = NAME,
+                              .listen = listen ? listen : "127.0.0.1:0",
+                              .upstream = opt_value(args, "upstream"),
+                              .protocol = PROXY_AUTO };
     struct err err = { 0 };
     uint64_t seed = 1;
     int rc = EXIT_USAGE;

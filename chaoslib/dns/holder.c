@@ -51,6 +51,7 @@ struct holder {
     uint16_t probe_port; /* in network order; 0: none is under way */
     bool probe_seen;
     bool is_in;
+    uint64_t in_ns; /* the kernel switches early in its call and answers milliseconds later */
 };
 
 /* ---- packets ---- */
@@ -187,6 +188,7 @@ static int put_in(struct holder *h, struct err *err)
         r = nft_add_rule(b, NFT_INET, h->table, "answers");
         nft_match_mark(r, NFT_EQ, ANSWER_MARK);
         nft_notrack(r);
+        h->in_ns = clock_now_ns();
         rc = nft_commit(b, err);
         if (rc == 0)
             break;
@@ -321,9 +323,8 @@ static void answer(struct holder *h, const struct json *question)
         helper_reply_error(&err);
         return;
     }
-    json_put_u64(reply, "at_ns", clock_now_ns());
-    json_put_u64(reply, "hit", h->rules.n_hit);
-    json_put_u64(reply, "seen", h->rules.n_seen);
+    json_put_u64(reply, "at_ns", strcmp(what, "in") == 0 ? h->in_ns : clock_now_ns());
+    json_put_u64(reply, "requests", h->rules.n_hit);
     helper_reply(reply);
 }
 

@@ -9,6 +9,8 @@
 
 #include "chaoslib/proxy/internal.h"
 
+#define ORIGINAL_DST 80 /* SO_ORIGINAL_DST, whose header does not go with netdb.h's; IPv6's too */
+
 static int parse_unix(const char *path, struct proxy_addr *ret, struct err *err)
 {
     struct sockaddr_un un = { .sun_family = AF_UNIX };
@@ -113,6 +115,24 @@ int proxy_addr_text(int fd, char out[64], struct err *err)
         return err_sys(err, ERR_PREPARE, errno, "getsockname");
     int n = snprintf(out, 64, sa.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
     return n > 0 && n < 64 ? 0 : err_set(err, ERR_LIMIT, E2BIG, "address '%s' is too long", host);
+}
+
+/* A connection that nobody redirected was going to ourselves: passing it on would never end. */
+int proxy_addr_original(int fd, struct proxy_addr *ret)
+{
+    struct proxy_addr self = { .len = sizeof self.sa };
+
+    *ret = (struct proxy_addr){ .len = sizeof ret->sa };
+    if (getsockname(fd, (struct sockaddr *)&self.sa, &self.len) < 0)
+        return -errno;
+    bool v6 = self.sa.ss_family == AF_INET6;
+    if (getsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, ORIGINAL_DST, &ret->sa, &ret->len) < 0)
+        return -errno;
+    return memcmp(&ret->sa, &self.sa,
+                  v6 ? offsetof(struct sockaddr_in6, sin6_scope_id)
+                     : offsetof(struct sockaddr_in, sin_zero)) == 0
+               ? -ELOOP
+               : 0;
 }
 
 int proxy_addr_probe(const char *text, struct err *err)

@@ -142,16 +142,21 @@ static void pipe_init(struct pipe *p, struct conn *c, enum proxy_stream stream)
     p->shape = shapeless;
 }
 
-static int upstream_connect(const struct proxy *p, bool *ret_connected)
+static int upstream_connect(const struct proxy *p, int client_fd, bool *ret_connected)
 {
+    struct proxy_addr to = p->upstream;
     int one = 1;
-    int fd = socket(p->upstream.sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
+    if (to.len == 0 && proxy_addr_original(client_fd, &to) < 0)
+        return -1;
+    int fd = socket(to.sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
-    if (p->upstream.sa.ss_family != AF_UNIX)
+    if (p->mark)
+        setsockopt(fd, SOL_SOCKET, SO_MARK, &p->mark, sizeof p->mark);
+    if (to.sa.ss_family != AF_UNIX)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    *ret_connected = connect(fd, (const struct sockaddr *)&p->upstream.sa, p->upstream.len) == 0;
+    *ret_connected = connect(fd, (const struct sockaddr *)&to.sa, to.len) == 0;
     if (*ret_connected || errno == EINPROGRESS)
         return fd;
     close(fd);
@@ -181,7 +186,7 @@ void proxy_conn_open(struct proxy *p, int client_fd)
     setsockopt(client_fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     pipe_init(&c->up, c, PROXY_REQUEST);
     pipe_init(&c->down, c, PROXY_RESPONSE);
-    int server_fd = upstream_connect(p, &connected);
+    int server_fd = upstream_connect(p, client_fd, &connected);
     end_init(&c->client, c, client_fd, true);
     end_init(&c->server, c, server_fd, connected);
     c->deadline = loop_timer_new(loop, on_deadline, c);

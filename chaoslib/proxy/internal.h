@@ -31,6 +31,8 @@ int proxy_addr_parse(const char *text, struct proxy_addr *ret, struct err *err) 
 int proxy_addr_bind(const struct proxy_addr *a, const char *text, int *ret_fd,
                     struct err *err) MUST_CHECK;
 int proxy_addr_text(int fd, char out[64], struct err *err) MUST_CHECK;
+/* Where a redirected connection was going. Negative: it was not redirected. */
+int proxy_addr_original(int fd, struct proxy_addr *ret) MUST_CHECK;
 /* A blocking connect from the caller's thread. 0: someone accepted; 1: refused. */
 int proxy_addr_probe(const char *text, struct err *err) MUST_CHECK;
 
@@ -126,7 +128,8 @@ struct proxy {
     struct proxies *owner;
     char *name;
     int protocol;
-    struct proxy_addr upstream;
+    struct proxy_addr upstream; /* len 0: the connection's original destination */
+    uint32_t mark;
     char address[64];
     int listen_fd;
     struct loop_io *on_accept; /* NULL: nobody listens */

@@ -126,6 +126,7 @@ static int do_add(struct proxies *all, struct call *c)
     p->name = xstrdup(c->name);
     p->protocol = c->row->protocol;
     p->upstream = *c->upstream;
+    p->mark = c->row->mark;
     p->listen_fd = c->listen_fd;
     c->listen_fd = -1;
     TAILQ_INIT(&p->conns);
@@ -278,12 +279,12 @@ void proxies_free(struct proxies *p)
 
 int proxies_add(struct proxies *p, const struct proxy_plan *row, struct err *err)
 {
-    struct proxy_addr at, upstream;
+    struct proxy_addr at, upstream = { 0 };
     struct call c = { .fn = do_add, .name = row->name, .row = row, .listen_fd = -1, .err = err };
 
     if (proxy_addr_parse(row->listen, &at, err) < 0 ||
         proxy_addr_bind(&at, row->listen, &c.listen_fd, err) < 0 ||
-        proxy_addr_parse(row->upstream, &upstream, err) < 0) {
+        (row->upstream && proxy_addr_parse(row->upstream, &upstream, err) < 0)) {
         if (c.listen_fd >= 0)
             close(c.listen_fd);
         return err_wrap(err, "proxy '%s'", row->name);

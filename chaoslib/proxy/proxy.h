@@ -16,8 +16,10 @@ enum proxy_stream { PROXY_REQUEST = 1, PROXY_RESPONSE = 2, PROXY_BOTH = 3 };
 struct proxy_plan {
     const char *name;
     const char *listen;   /* "127.0.0.1:0": port 0 picks one */
-    const char *upstream; /* "127.0.0.1:5001", "[::1]:80", "unix:/path" */
+    const char *upstream; /* "127.0.0.1:5001", "[::1]:80", "unix:/path"; NULL: where each connection
+                             was going before a rule redirected it */
     int protocol;         /* enum proxy_protocol; default "auto" */
+    uint32_t mark;        /* of connections upstream; 0: none */
 };
 extern const struct param_table proxy_table;
 

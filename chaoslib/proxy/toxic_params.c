@@ -2,10 +2,10 @@
  * line, and the one-line form that `chaos-load proxy --toxic` takes. */
 #include <string.h>
 
-#include "chaoslib/proxy/toxic.h"
+#include "chaoslib/proxy/toxic_rows.h"
 
-static const char *const directions[] = { "request",  "response",   "both",
-                                          "upstream", "downstream", NULL };
+const char *const toxic_directions[] = { "request",  "response",   "both",
+                                         "upstream", "downstream", NULL };
 static const enum proxy_stream direction_streams[] = { PROXY_REQUEST, PROXY_RESPONSE, PROXY_BOTH,
                                                        PROXY_REQUEST, PROXY_RESPONSE };
 
@@ -16,130 +16,28 @@ static const struct param match_rows[] = {
     PARAM(STR, "header", struct toxic_match, header,
           .help = "only requests with this field: 'Name: text', where text may hold *"),
 };
-static const struct param_table match_table = { .title = "faults[].http-*.match",
-                                                .rows = match_rows,
-                                                .n = ARRAY_LEN(match_rows) };
+const struct param_table toxic_match_table = { .title = "faults[].http-*.match",
+                                               .rows = match_rows,
+                                               .n = ARRAY_LEN(match_rows) };
 
 #define PROXY_ROW                                                     \
     PARAM(STR, "proxy", struct toxic_params, proxy, .required = true, \
           .help = "the proxy of `proxies:` that it goes into")
-#define DIRECTION_ROW(def_)                                                                        \
-    PARAM(ENUM, "direction", struct toxic_params, direction, .def = (def_), .choices = directions, \
-          .help = "request: towards the server (alias upstream), response: towards the client "    \
-                  "(alias downstream), both")
-#define PERCENT_ROW(of_)                                                         \
-    PARAM(PERCENT, "percent", struct toxic_params, toxic.percent, .def = "100%", \
-          .help = "share of " of_ " that it hits")
-#define MATCH_ROW                                                                  \
-    PARAM(TABLE, "match", struct toxic_params, toxic.match, .table = &match_table, \
-          .help = "only requests like this")
-#define DELAY_ROW(name_, help_, ...) \
-    PARAM(DURATION, name_, struct toxic_params, toxic.delay_ns, .help = (help_), __VA_ARGS__)
-#define JITTER_ROW                                                              \
-    PARAM(DURATION, "jitter", struct toxic_params, toxic.jitter_ns, .hi = 3600, \
-          .help = "spread around the delay, uniform")
-#define BODY_ROW(help_, ...) \
-    PARAM(STR, "body", struct toxic_params, toxic.body, .help = (help_), __VA_ARGS__)
 
-static const struct param latency_rows[] = {
-    PROXY_ROW,
-    DELAY_ROW("delay", "time added to all data on its way", .required = true, .hi = 3600),
-    JITTER_ROW,
-    DIRECTION_ROW("response"),
-    PERCENT_ROW("connections"),
-};
-static const struct param bandwidth_rows[] = {
-    PROXY_ROW,
-    PARAM(BANDWIDTH, "rate", struct toxic_params, toxic.bits_per_sec, .required = true,
-          .help = "bits per second that a connection gets, in each direction that is named"),
-    DIRECTION_ROW("response"),
-    PERCENT_ROW("connections"),
-};
-static const struct param loss_rows[] = {
-    PROXY_ROW,
-    PARAM(PERCENT, "percent", struct toxic_params, toxic.percent, .required = true,
-          .help = "share of chunks that are lost and come after a retransmission time-out"),
-    DELAY_ROW("rto", "the stall; it doubles when the retransmission is lost too", .def = "200ms",
-              .hi = 3600),
-    DIRECTION_ROW("response"),
-};
-static const struct param reset_rows[] = {
-    PROXY_ROW,
-    PARAM(DURATION, "after", struct toxic_params, toxic.after_ns, .hi = 86400,
-          .help = "time from when the toxic meets a connection until it is reset"),
-    PARAM(SIZE, "after_bytes", struct toxic_params, toxic.bytes,
-          .help = "reset once so many bytes went through in the direction (0: by time alone)"),
-    DIRECTION_ROW("both"),
-    PERCENT_ROW("connections"),
-};
+static const struct param latency_rows[] = { PROXY_ROW, LATENCY_ROWS };
+static const struct param bandwidth_rows[] = { PROXY_ROW, BANDWIDTH_ROWS };
+static const struct param loss_rows[] = { PROXY_ROW, LOSS_ROWS };
+static const struct param reset_rows[] = { PROXY_ROW, RESET_ROWS };
 static const struct param refuse_rows[] = { PROXY_ROW };
-static const struct param blackhole_rows[] = {
-    PROXY_ROW,
-    PARAM(DURATION, "after", struct toxic_params, toxic.after_ns, .hi = 86400,
-          .help = "close swallowed connections after so much time (0: hold them)"),
-    DIRECTION_ROW("both"),
-    PERCENT_ROW("connections"),
-};
-static const struct param slow_close_rows[] = {
-    PROXY_ROW,
-    DELAY_ROW("delay", "time by which the end of a stream comes later", .required = true,
-              .hi = 3600),
-    DIRECTION_ROW("response"),
-    PERCENT_ROW("connections"),
-};
-static const struct param slicer_rows[] = {
-    PROXY_ROW,
-    PARAM(SIZE, "size", struct toxic_params, toxic.bytes, .required = true,
-          .help = "bytes per slice"),
-    DELAY_ROW("delay", "pause between slices", .hi = 60),
-    DIRECTION_ROW("response"),
-    PERCENT_ROW("connections"),
-};
-static const struct param limit_rows[] = {
-    PROXY_ROW,
-    PARAM(SIZE, "bytes", struct toxic_params, toxic.bytes, .required = true,
-          .help = "the connection is closed after so many bytes in the direction"),
-    DIRECTION_ROW("response"),
-    PERCENT_ROW("connections"),
-};
-static const struct param status_rows[] = {
-    PROXY_ROW,
-    PARAM(INT, "status", struct toxic_params, status, .def = "503", .lo = 200, .hi = 599,
-          .aliases = "code", .help = "status code of the answer"),
-    BODY_ROW("body of the answer", .def = ""),
-    DIRECTION_ROW("request"),
-    PERCENT_ROW("requests"),
-    MATCH_ROW,
-};
-static const struct param abort_rows[] = {
-    PROXY_ROW,
-    DIRECTION_ROW("request"),
-    PERCENT_ROW("requests"),
-    MATCH_ROW,
-};
-static const struct param delay_rows[] = {
-    PROXY_ROW,
-    DELAY_ROW("delay", "time by which a message comes later", .required = true, .hi = 3600),
-    JITTER_ROW,
-    DIRECTION_ROW("response"),
-    PERCENT_ROW("requests"),
-    MATCH_ROW,
-};
-static const struct param body_rows[] = {
-    PROXY_ROW,
-    BODY_ROW("what the body becomes", .required = true),
-    DIRECTION_ROW("response"),
-    PERCENT_ROW("requests"),
-    MATCH_ROW,
-};
-static const struct param header_rows[] = {
-    PROXY_ROW,
-    PARAM(PAIRS, "headers", struct toxic_params, toxic.headers, .required = true,
-          .help = "fields to set; an empty value removes the field"),
-    DIRECTION_ROW("response"),
-    PERCENT_ROW("requests"),
-    MATCH_ROW,
-};
+static const struct param blackhole_rows[] = { PROXY_ROW, BLACKHOLE_ROWS };
+static const struct param slow_close_rows[] = { PROXY_ROW, SLOW_CLOSE_ROWS };
+static const struct param slicer_rows[] = { PROXY_ROW, SLICER_ROWS };
+static const struct param limit_rows[] = { PROXY_ROW, LIMIT_ROWS };
+static const struct param status_rows[] = { PROXY_ROW, STATUS_ROWS };
+static const struct param abort_rows[] = { PROXY_ROW, ABORT_ROWS };
+static const struct param delay_rows[] = { PROXY_ROW, DELAY_ROWS };
+static const struct param body_rows[] = { PROXY_ROW, BODY_ROWS };
+static const struct param header_rows[] = { PROXY_ROW, HEADER_ROWS };
 
 static void check_any(const struct param_ctx *ctx, const struct doc *d, void *base,
                       enum toxic_kind k);

@@ -286,7 +286,7 @@ struct proxies *net_proxy(const char *upstream, int protocol, char address[64])
     struct proxies *p = proxies_new(&err);
 
     assert_non_null(p);
-    struct proxy_plan row = { "p", "127.0.0.1:0", upstream, protocol };
+    struct proxy_plan row = { "p", "127.0.0.1:0", upstream, protocol, 0 };
     assert_int_equal(proxies_add(p, &row, &err), 0);
     assert_int_equal(proxies_address(p, "p", address, &err), 0);
     return p;

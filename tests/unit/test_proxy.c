@@ -544,11 +544,11 @@ static void test_mistakes_are_said(void **state)
         struct proxy_plan row;
         const char *says;
     } rows[] = {
-        { { "p", "127.0.0.1:0", "127.0.0.1:1", PROXY_TCP }, "two proxies" },
-        { { "q", "nowhere", "127.0.0.1:1", PROXY_TCP }, "write it as" },
-        { { "q", "127.0.0.1:0", "nowhere", PROXY_TCP }, "write it as" },
-        { { "q", "unix:/tmp/x", "127.0.0.1:1", PROXY_TCP }, "TCP port" },
-        { { "q", "127.0.0.1:0", "unix:", PROXY_TCP }, "empty" },
+        { { "p", "127.0.0.1:0", "127.0.0.1:1", PROXY_TCP, 0 }, "two proxies" },
+        { { "q", "nowhere", "127.0.0.1:1", PROXY_TCP, 0 }, "write it as" },
+        { { "q", "127.0.0.1:0", "nowhere", PROXY_TCP, 0 }, "write it as" },
+        { { "q", "unix:/tmp/x", "127.0.0.1:1", PROXY_TCP, 0 }, "TCP port" },
+        { { "q", "127.0.0.1:0", "unix:", PROXY_TCP, 0 }, "empty" },
     };
     struct scene s = scene_begin(NET_ECHO, 0);
     struct toxic t = toxic(TOXIC_HTTP_STATUS, PROXY_REQUEST);

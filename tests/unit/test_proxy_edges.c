@@ -287,7 +287,7 @@ static void test_ipv6_on_both_sides(void **state)
     if (s.listener < 0)
         skip(); /* no IPv6 on this machine */
     s.proxies = proxies_new(&err);
-    const struct proxy_plan row = { "p", "[::1]:0", s.upstream, PROXY_AUTO };
+    const struct proxy_plan row = { "p", "[::1]:0", s.upstream, PROXY_AUTO, 0 };
     assert_int_equal(proxies_add(s.proxies, &row, &err), 0);
     assert_int_equal(proxies_address(s.proxies, "p", s.address, &err), 0);
     assert_non_null(strstr(s.address, "[::1]:"));
