@@ -5,9 +5,5 @@
 #include "chaoslib/redirect/redirect.h"
 
 const struct helper_role *const helper_roles[] = {
-    &hog_role,
-    &dns_holder_role,
-    &helper_role_net,
-    &redirect_role,
-    NULL,
+    &hog_role, &dns_holder_role, &helper_role_net, &redirect_role, NULL,
 };
