@@ -22,6 +22,9 @@ EXAMPLES = {
     "process.yaml": (0.6, {"faults": ["pause", "restart"]}),
     "auth.yaml": (0.4, {"faults": [], "endpoints": ["GET /echo"]}),
 }
+# Those that need more than this machine: run by the test that has it.
+ELSEWHERE = {"lab13-pumba-run.yaml": "test_pumba.py", "lab13-pumba-watch.yaml": "test_pumba.py",
+             "lab13-compose.yaml": "test_pumba.py"}
 SECRET = "example-secret-4711"
 
 
@@ -115,7 +118,7 @@ def flags_sh(binary, root):
 
 def main():
     binary, root, only = os.path.abspath(sys.argv[1]), sys.argv[2], sys.argv[3:]
-    listed = set(EXAMPLES) | {"flags.sh"}
+    listed = set(EXAMPLES) | set(ELSEWHERE) | {"flags.sh"}
     there = set(os.listdir(os.path.join(root, "examples")))
     failed = []
     for name in sorted(there | listed):
@@ -123,6 +126,9 @@ def main():
             continue
         if name not in listed or name not in there:
             problems = ["is there and not tested, or tested and not there"]
+        elif name in ELSEWHERE:
+            with open(os.path.join(root, "tests", "e2e", ELSEWHERE[name]), encoding="utf-8") as f:
+                problems = [] if name in f.read() else [f"{ELSEWHERE[name]} does not run it"]
         elif name == "flags.sh":
             problems = flags_sh(binary, root)
         else:

@@ -1,5 +1,6 @@
 fuzz_target(fuzz_journal LIBS chaoslib)
 fuzz_target(fuzz_pumba LIBS chaoslib)
+fuzz_target(fuzz_pumba_log LIBS chaoslib)
 fuzz_target(fuzz_cgroup LIBS chaoslib)
 fuzz_target(fuzz_dns LIBS chaoslib)
 fuzz_target(fuzz_docker LIBS chaoslib)
