@@ -5,11 +5,19 @@
 #include "base/parse.h"
 #include "chaoslib/chaos.h"
 
-#define NAMES_MAX 64
+#define NAMES_MAX 128
 
 static bool is_kind(const struct fault_kind *k, const char *name)
 {
     return strcmp(k->name, name) == 0;
+}
+
+static bool is_among(const char *name, const char *const *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
 }
 
 static void unknown_kind(const struct param_ctx *ctx, const char *name, const struct doc *d)
@@ -19,6 +27,8 @@ static void unknown_kind(const struct param_ctx *ctx, const char *name, const st
     size_t n = 0;
 
     for (const struct fault_kind *const *k = fault_catalog; *k && n < NAMES_MAX; k++) {
+        if (is_among((*k)->name, names, n)) /* with another target */
+            continue;
         names[n++] = (*k)->name;
         buf_addf(&list, "%s%s", n > 1 ? ", " : "", (*k)->name);
     }
@@ -34,7 +44,8 @@ static void list_backends(const char *name, struct buf *out)
 {
     for (const struct fault_kind *const *k = fault_catalog; *k; k++)
         if (is_kind(*k, name))
-            buf_addf(out, "%s%s: NAME", out->len ? " or " : "", (*k)->backend);
+            buf_addf(out, "%s%s: %s", out->len ? " or " : "", (*k)->backend,
+                     strcmp((*k)->backend, "host") == 0 ? "any" : "NAME");
 }
 
 /* All kinds of that name whose target key is there; the last one, and how many. */

@@ -5,6 +5,7 @@
 #include "chaoslib/machine/machine.h"
 
 #define KEEP_FREE_DEFAULT "64MiB"
+#define IO_BYTES_MIN (UINT64_C(64) << 10)
 
 /* ---- io ---- */
 
@@ -109,10 +110,26 @@ const struct hog_kind hog_disk_fill = {
     .name = "disk-fill", .plan = fill_plan, .check = fill_check, .check_out = fill_check_out
 };
 
+static void check_path(const struct param_ctx *ctx, const struct doc *d, const char *path)
+{
+    if (path[0] != '/')
+        diag_add(ctx->diag, doc_get(d, "path"), "'%s' is no absolute path: begin it with /", path);
+}
+
+static void io_cross_check(const struct param_ctx *ctx, const struct doc *d, void *base)
+{
+    const struct io_params *p = base;
+
+    check_path(ctx, d, p->path);
+    if (p->bytes < IO_BYTES_MIN)
+        diag_add(ctx->diag, doc_get(d, "bytes"), "a file of less than 64KiB keeps no disk busy");
+}
+
 static void fill_cross_check(const struct param_ctx *ctx, const struct doc *d, void *base)
 {
     const struct fill_params *p = base;
 
+    check_path(ctx, d, p->path);
     if (p->size > 0 && p->percent > 0)
         diag_add(ctx->diag, doc_get(d, "percent"), "give it size or percent, and not both");
     else if (!p->size && p->percent <= 0 && !doc_get(d, "keep_free"))
@@ -123,14 +140,14 @@ static void fill_cross_check(const struct param_ctx *ctx, const struct doc *d, v
 
 /* ---- tables ---- */
 
-#define IO_ROWS                                                                                \
-    PARAM(STR, "path", struct io_params, path, .def = "/tmp",                                  \
-          .help = "a folder on the file system that is to be busy, as the target sees it"),    \
-        PARAM(SIZE, "bytes", struct io_params, bytes, .def = "64MiB", .lo = 65536, .hi = 1e15, \
-              .help = "size of each worker's file, which is written, synced and read again"),  \
-        PARAM(INT, "workers", struct io_params, workers, .def = "1", .lo = 1,                  \
-              .hi = HOG_WORKERS_MAX, .help = "how many at once"),                              \
-        PARAM(BANDWIDTH, "rate", struct io_params, rate,                                       \
+#define IO_ROWS                                                                               \
+    PARAM(STR, "path", struct io_params, path, .def = "/tmp",                                 \
+          .help = "a folder on the file system that is to be busy, as the target sees it"),   \
+        PARAM(SIZE, "bytes", struct io_params, bytes, .def = "64MiB",                         \
+              .help = "size of each worker's file, which is written, synced and read again"), \
+        PARAM(INT, "workers", struct io_params, workers, .def = "1", .lo = 1,                 \
+              .hi = HOG_WORKERS_MAX, .help = "how many at once"),                             \
+        PARAM(BANDWIDTH, "rate", struct io_params, rate,                                      \
               .help = "no more than this, of all workers together")
 
 #define FILL_ROWS                                                                           \
@@ -153,13 +170,16 @@ static const struct param fill_host_rows[] = { HOG_ON_HOST(struct fill_params), 
 
 static const struct param_table io_process_table = { .title = "faults[].io",
                                                      .rows = io_process_rows,
-                                                     .n = ARRAY_LEN(io_process_rows) };
+                                                     .n = ARRAY_LEN(io_process_rows),
+                                                     .check = io_cross_check };
 static const struct param_table io_host_table = { .title = "faults[].io",
                                                   .rows = io_host_rows,
-                                                  .n = ARRAY_LEN(io_host_rows) };
+                                                  .n = ARRAY_LEN(io_host_rows),
+                                                  .check = io_cross_check };
 static const struct param_table io_docker_table = { .title = "faults[].io",
                                                     .rows = io_docker_rows,
-                                                    .n = ARRAY_LEN(io_docker_rows) };
+                                                    .n = ARRAY_LEN(io_docker_rows),
+                                                    .check = io_cross_check };
 static const struct param_table fill_process_table = { .title = "faults[].disk-fill",
                                                        .rows = fill_process_rows,
                                                        .n = ARRAY_LEN(fill_process_rows),

@@ -16,10 +16,16 @@ bool net_filter_is_empty(const struct net_filter *f)
            f->sport.n == 0;
 }
 
+static bool is_same(const struct net_addr *a, const struct net_addr *b)
+{
+    return a->af == b->af && a->prefix == b->prefix &&
+           memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
+}
+
 static int add(struct net_addrs *a, const struct net_addr *addr, const char *text, struct err *err)
 {
     for (size_t i = 0; i < a->n; i++)
-        if (memcmp(&a->v[i], addr, sizeof *addr) == 0)
+        if (is_same(&a->v[i], addr))
             return 0;
     if (a->n == NET_ADDRS_MAX)
         return err_set(err, ERR_LIMIT, E2BIG, "'%s': more than %d addresses: use a CIDR", text,

@@ -16,8 +16,10 @@
 struct state {
     struct net_fault fault;
     struct net_targets targets;
-    struct holder **holders; /* one each; NULL where it shares the namespace of an earlier one */
-    ino_t *spaces;
+    struct {
+        struct holder *holder; /* NULL where it shares the namespace of an earlier one */
+        ino_t space;
+    } * held; /* one for each target */
 };
 
 static enum net_effect effect_of(const struct fault_run *r)
@@ -69,7 +71,7 @@ static int open_space(const struct fault_run *r, const struct net_target_one *t,
 static bool is_held(const struct state *s, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (s->spaces[i] == s->spaces[n])
+        if (s->held[i].space == s->held[n].space)
             return true;
     return false;
 }
@@ -77,7 +79,7 @@ static bool is_held(const struct state *s, size_t n)
 static int start_holder(struct fault_run *r, size_t i, struct err *err)
 {
     struct state *s = r->state;
-    auto_close int fd = open_space(r, &s->targets.v[i], &s->spaces[i], err);
+    auto_close int fd = open_space(r, &s->targets.v[i], &s->held[i].space, err);
 
     if (fd < 0)
         return -EIO;
@@ -86,12 +88,12 @@ static int start_holder(struct fault_run *r, size_t i, struct err *err)
     if (is_held(s, i) || r->env->dry_run)
         return 0;
     make_tag(r, &s->fault);
-    s->holders[i] = holder_start(&s->fault, fd, err);
-    if (!s->holders[i]) {
+    s->held[i].holder = holder_start(&s->fault, fd, err);
+    if (!s->held[i].holder) {
         err->kind = ERR_PREPARE;
         return err_wrap(err, "%s", s->targets.v[i].name);
     }
-    snprintf(r->mechanism, sizeof r->mechanism, "%s", holder_mechanism(s->holders[i]));
+    snprintf(r->mechanism, sizeof r->mechanism, "%s", holder_mechanism(s->held[i].holder));
     return 0;
 }
 
@@ -104,8 +106,7 @@ static int net_prepare(struct fault_run *r, struct err *err)
         return -EINVAL;
     if (net_targets_find(r, r->params, &s->targets, err) < 0)
         return -ESRCH;
-    s->holders = xcalloc(s->targets.n + 1, sizeof *s->holders);
-    s->spaces = xcalloc(s->targets.n + 1, sizeof *s->spaces);
+    s->held = xcalloc(s->targets.n + 1, sizeof *s->held);
     fault_hits_new(r, s->targets.n);
     for (size_t i = 0; i < s->targets.n; i++)
         if (start_holder(r, i, err) < 0)
@@ -119,10 +120,10 @@ static void net_journal(const struct fault_run *r, struct json *record)
     struct json *list = json_array();
 
     for (size_t i = 0; i < s->targets.n; i++) {
-        if (!s->holders[i] || json_len(holder_residue(s->holders[i])) == 0)
+        if (!s->held[i].holder || json_len(holder_residue(s->held[i].holder)) == 0)
             continue;
         struct json *one = json_put(list, NULL, json_object());
-        auto_free char *residue = json_print(holder_residue(s->holders[i]), false);
+        auto_free char *residue = json_print(holder_residue(s->held[i].holder), false);
         json_put_u64(one, "pid", (uint64_t)s->targets.v[i].id.pid);
         json_put_u64(one, "start_ticks", s->targets.v[i].id.start_ticks);
         json_put_str(one, "residue", residue);
@@ -143,7 +144,7 @@ static int net_inject(struct fault_run *r, struct err *err)
         struct fault_hit *hit = &r->hits[i];
         hit->requested = clock_now_ns();
         hit->effective = hit->requested;
-        if (s->holders[i] && holder_inject(s->holders[i], &hit->effective, err) < 0)
+        if (s->held[i].holder && holder_inject(s->held[i].holder, &hit->effective, err) < 0)
             return err_wrap(err, "%s", s->targets.v[i].name);
         if (r->times.effective == 0)
             r->times.effective = hit->effective;
@@ -156,7 +157,7 @@ static int net_verify_in(struct fault_run *r, struct err *err)
     struct state *s = r->state;
 
     for (size_t i = 0; i < s->targets.n; i++)
-        if (s->holders[i] && holder_verify(s->holders[i], true, NULL, err) < 0)
+        if (s->held[i].holder && holder_verify(s->held[i].holder, true, NULL, err) < 0)
             return err_wrap(err, "%s", s->targets.v[i].name);
     return 0;
 }
@@ -170,7 +171,7 @@ static int net_revert(struct fault_run *r, struct err *err)
     int rc = 0;
 
     for (size_t i = 0; i < s->targets.n; i++) {
-        struct holder *h = s->holders[i];
+        struct holder *h = s->held[i].holder;
         r->hits[i].reverted = clock_now_ns();
         if (h && holder_is_alive(h) &&
             holder_revert(h, latch_is_set(r->hurry) ? 0 : drain, &r->hits[i].reverted, err) < 0) {
@@ -188,7 +189,7 @@ static int net_verify_out(struct fault_run *r, struct err *err)
 
     for (size_t i = 0; i < s->targets.n; i++) {
         uint64_t packets = 0;
-        struct holder *h = s->holders[i];
+        struct holder *h = s->held[i].holder;
         if (h && holder_is_alive(h) && holder_verify(h, false, &packets, err) < 0)
             return err_wrap(err, "%s", s->targets.v[i].name);
         r->requests_hit += packets;
@@ -211,11 +212,11 @@ static int net_still_in(const struct fault_run *r, struct err *err)
     const struct state *s = r->state;
 
     for (size_t i = 0; i < s->targets.n; i++)
-        if (s->holders[i] && !holder_is_alive(s->holders[i]))
+        if (s->held[i].holder && !holder_is_alive(s->held[i].holder))
             return err_set(err, ERR_INJECT, ECHILD,
                            "%s: the helper that held it (pid %d) was killed, and the fault ended "
                            "with it",
-                           s->targets.v[i].name, holder_pid(s->holders[i]));
+                           s->targets.v[i].name, holder_pid(s->held[i].holder));
     return 0;
 }
 
@@ -225,11 +226,10 @@ static void net_release(struct fault_run *r)
 
     if (!s)
         return;
-    for (size_t i = 0; s->holders && i < s->targets.n; i++)
-        holder_stop(s->holders[i]);
+    for (size_t i = 0; s->held && i < s->targets.n; i++)
+        holder_stop(s->held[i].holder);
     net_targets_done(&s->targets);
-    free(s->holders);
-    free(s->spaces);
+    free(s->held);
     free(s);
     r->state = NULL;
 }

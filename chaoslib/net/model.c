@@ -24,8 +24,9 @@ void net_model_init(struct net_model *m, const struct net_fault *f, uint64_t str
     m->last_delay = rng_unit(&m->rng);
 }
 
-/* The inverse of the normal distribution; Acklam's approximation, good to 1e-9 of the value. */
-static double normal_quantile(double u)
+/* The inverse of the normal distribution up to its middle; Acklam's approximation, good to 1e-9 of
+ * the value. */
+static double lower_quantile(double u)
 {
     static const double a[] = { -3.969683028665376e+01, 2.209460984245205e+02,
                                 -2.759285104469687e+02, 1.383577518672690e+02,
@@ -40,8 +41,6 @@ static double normal_quantile(double u)
                                 3.754408661907416e+00 };
     const double tail = 0.02425;
 
-    if (u > 0.5)
-        return -normal_quantile(1 - u); /* NOLINT(misc-no-recursion): once */
     if (u < tail) {
         double q = sqrt(-2 * log(MAX(u, 1e-12)));
         return (((((c[0] * q + c[1]) * q + c[2]) * q + c[3]) * q + c[4]) * q + c[5]) /
@@ -50,6 +49,11 @@ static double normal_quantile(double u)
     double q = u - 0.5, r = q * q;
     return (((((a[0] * r + a[1]) * r + a[2]) * r + a[3]) * r + a[4]) * r + a[5]) * q /
            (((((b[0] * r + b[1]) * r + b[2]) * r + b[3]) * r + b[4]) * r + 1);
+}
+
+static double normal_quantile(double u)
+{
+    return u > 0.5 ? -lower_quantile(1 - u) : lower_quantile(u);
 }
 
 static double pareto_quantile(double u)

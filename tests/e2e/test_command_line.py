@@ -303,7 +303,7 @@ def test_the_guardian_is_not_for_hands():
 def test_help_of_every_verb():
     overview = cl().stdout
     assert cl("--help").stdout == overview == cl("help").stdout
-    for verb in "run validate explain init schema target proxy report recover completion man version".split():
+    for verb in "run validate explain init schema target proxy report recover status completion man version".split():
         assert f"\n  {verb} " in overview
         text = cl(verb, "--help").stdout
         assert text.startswith(f"Usage: chaos-load {verb}") and cl("help", verb).stdout == text

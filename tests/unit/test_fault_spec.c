@@ -6,7 +6,7 @@ static const struct {
     const char *kind, *yaml, *message;
 } broken[] = {
     { "kil", "{process: shop}", "unknown fault, did you mean 'kill'?" },
-    { "explode", "{process: shop}", "unknown fault; known are kill, pause, " },
+    { "explode", "{process: shop}", "unknown fault; known are " },
     { "kill", "shop", "expected a map, such as  kill: {process: NAME}" },
     { "kill", "[shop]", "expected a map, such as  kill: {process: NAME}" },
     { "kill", "{}", "kill: 'process' is missing" },

@@ -1,0 +1,2 @@
+unit_test(test_net_model LIBS chaoslib)
+unit_test(test_net_codec LIBS chaoslib)
