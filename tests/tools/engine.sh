@@ -94,6 +94,16 @@ remove_cgroups() {
     done
 }
 
+# Bridges of networks that tests made; they share our bridge's first two numbers.
+remove_networks() {
+    local net name
+    net=$(ip -4 -o addr show dev "$bridge" 2>/dev/null | sed -n 's/.* inet \(10\.[0-9]*\)\..*/\1/p' | head -1) || return 0
+    [ -n "$net" ] || return 0
+    for name in $(ip -4 -o addr show | awk -v net="inet $net." 'index($0, net) && $2 ~ /^br-/ { print $2 }'); do
+        ip link del "$name" 2>/dev/null || true
+    done
+}
+
 stop() {
     local mount
     if up; then remove_containers; fi
@@ -102,6 +112,7 @@ stop() {
     for _ in $(seq 100); do [ -n "$(processes)" ] || break; sleep 0.05; done
     { grep -o " $dir/[^ ]*" /proc/self/mountinfo || true; } | sort -ru | while read -r mount; do umount -l "$mount" || true; done
     remove_cgroups
+    remove_networks
     ip link del "$bridge" 2>/dev/null || true
     rm -rf "$dir"
 }
