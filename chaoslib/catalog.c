@@ -6,6 +6,11 @@
 
 const struct fault_kind *const fault_catalog[] = {
     /* on a container */
+    &fault_docker_kill,
+    &fault_docker_pause,
+    &fault_docker_stop,
+    &fault_docker_restart,
+    &fault_docker_remove,
 
     /* on the network of a container, a process or this machine */
     &fault_docker_net_latency,
