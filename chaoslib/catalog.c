@@ -11,6 +11,8 @@ const struct fault_kind *const fault_catalog[] = {
     &fault_docker_stop,
     &fault_docker_restart,
     &fault_docker_remove,
+    &fault_docker_limits,
+    &fault_docker_disconnect,
 
     /* on the network of a container, a process or this machine */
     &fault_docker_net_latency,

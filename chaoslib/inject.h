@@ -8,7 +8,7 @@
 
 /* ---- backend `docker`: docker/ ---- */
 extern const struct fault_kind fault_docker_kill, fault_docker_stop, fault_docker_restart,
-    fault_docker_pause, fault_docker_remove;
+    fault_docker_pause, fault_docker_remove, fault_docker_limits, fault_docker_disconnect;
 
 /* ---- network: net/ ---- */
 extern const struct fault_kind fault_process_net_latency, fault_process_net_loss,

@@ -137,6 +137,8 @@ static void each_kind_is_in_and_out_again(void **state)
         { "stop grace=1s", "exited", 300 * NS_PER_MS, false },
         { "pause", "paused", 300 * NS_PER_MS, true },
         { "restart grace=1s", "running", 0, false },
+        { "limits cpu=0.2 memory=32MiB pids=20", "running", 300 * NS_PER_MS, true },
+        { "disconnect", "running", 300 * NS_PER_MS, true },
     };
     struct world *w = *state;
 
