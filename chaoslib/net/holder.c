@@ -41,14 +41,14 @@ const struct json *holder_residue(const struct holder *h)
     return json_get(h->hello, "residue");
 }
 
-static int ask(struct holder *h, const char *what, uint64_t drain_ns, struct json **ret,
-               struct err *err)
+/* `ns` is what an order needs: how long to drain, how long to live. */
+static int ask(struct holder *h, const char *what, uint64_t ns, struct json **ret, struct err *err)
 {
     auto(json) struct json *question = json_object();
 
     json_put_str(question, "do", what);
-    json_put_u64(question, "drain_ns", drain_ns);
-    return helper_ask(h->helper, question, ASK_NS + drain_ns, ret, err);
+    json_put_u64(question, "ms", ns / NS_PER_MS);
+    return helper_ask(h->helper, question, ASK_NS, ret, err);
 }
 
 /* One machine, one CLOCK_MONOTONIC: its stamp is ours. */
@@ -59,10 +59,10 @@ static uint64_t stamp_of(const struct json *reply)
     return ns ? ns : clock_now_ns();
 }
 
-int holder_inject(struct holder *h, uint64_t *ret_effective_ns, struct err *err)
+int holder_inject(struct holder *h, uint64_t ttl_ns, uint64_t *ret_effective_ns, struct err *err)
 {
     auto(json) struct json *reply = NULL;
-    int rc = ask(h, "inject", 0, &reply, err);
+    int rc = ask(h, "inject", ttl_ns, &reply, err);
 
     if (rc == 0)
         *ret_effective_ns = stamp_of(reply);

@@ -16,8 +16,10 @@ struct holder *holder_start(const struct net_fault *f, int netns_fd, struct err 
 const char *holder_mechanism(const struct holder *h); /* for people */
 /* What would outlive the holder; empty: nothing. Borrowed. */
 const struct json *holder_residue(const struct holder *h);
-/* The instant, on our clock, at which the kernel had acknowledged it. */
-int holder_inject(struct holder *h, uint64_t *ret_effective_ns, struct err *err) MUST_CHECK;
+/* The instant, on our clock, at which the kernel had acknowledged it. After `ttl_ns` the holder
+ * ends it by itself: whoever hangs and does not revert does not make it longer. */
+int holder_inject(struct holder *h, uint64_t ttl_ns, uint64_t *ret_effective_ns,
+                  struct err *err) MUST_CHECK;
 /* Looks; *ret_packets (may be NULL): how many packets the fault has got. */
 int holder_verify(struct holder *h, bool in, uint64_t *ret_packets, struct err *err) MUST_CHECK;
 int holder_revert(struct holder *h, uint64_t drain_ns, uint64_t *ret_reverted_ns,

@@ -1,5 +1,6 @@
 /* The holder's side: enters the namespace, chooses a mechanism, serves packets and questions. When
- * the control socket ends, so does the fault: in order if there is time, by the kernel if not. */
+ * the control socket ends, so does the fault: in order if there is time, by the kernel if not. So
+ * it does when it has lasted longer than it should: then whoever began it hangs. */
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
@@ -16,6 +17,7 @@ struct hold {
     struct net_fault fault;
     const struct net_mech *mech;
     void *state;
+    uint64_t deadline_ns; /* then it ends by itself; 0: not in yet */
 };
 
 /* ---- choosing ---- */
@@ -59,15 +61,17 @@ static void put_stamp(struct json *reply)
     json_put_u64(reply, "ns", now % NS_PER_SEC);
 }
 
-static int answer(struct hold *h, const char *what, uint64_t drain_ns, struct json *reply,
-                  struct err *err)
+static int answer(struct hold *h, const struct json *question, struct json *reply, struct err *err)
 {
+    const char *what = json_str(question, "do", "");
+    uint64_t ns = json_u64(question, "ms", 0) * NS_PER_MS;
     int rc = 0;
 
-    if (strcmp(what, "inject") == 0)
+    if (strcmp(what, "inject") == 0) {
+        h->deadline_ns = clock_now_ns() + ns;
         rc = h->mech->inject(h->state, err);
-    else if (strcmp(what, "revert") == 0)
-        rc = h->mech->revert(h->state, drain_ns, err);
+    } else if (strcmp(what, "revert") == 0)
+        rc = h->mech->revert(h->state, ns, err);
     else
         rc = h->mech->verify(h->state, strcmp(what, "verify-in") == 0, reply, err);
     put_stamp(reply);
@@ -79,8 +83,7 @@ static void serve_question(struct hold *h, const struct json *question)
     auto(json) struct json *reply = json_object();
     struct err err = { 0 };
 
-    if (answer(h, json_str(question, "do", ""), json_u64(question, "drain_ns", 0), reply, &err) <
-        0) {
+    if (answer(h, question, reply, &err) < 0) {
         helper_reply_error(&err);
         return;
     }
@@ -107,7 +110,12 @@ static void serve(struct hold *h)
 
     for (;;) {
         bool asked;
+        if (h->deadline_ns && (next == 0 || next > h->deadline_ns))
+            next = h->deadline_ns;
         wait_for_something(h, next, &asked);
+        if (h->deadline_ns && clock_now_ns() >= h->deadline_ns)
+            return;
+        next = 0;
         if (h->mech->serve)
             next = h->mech->serve(h->state, clock_now_ns());
         if (!asked)

@@ -12,6 +12,7 @@
 #include "chaoslib/net/targets.h"
 
 #define DRAIN_MAX_NS (2 * NS_PER_SEC)
+#define TTL_MARGIN_NS (10 * NS_PER_SEC)
 
 struct state {
     struct net_fault fault;
@@ -144,7 +145,8 @@ static int net_inject(struct fault_run *r, struct err *err)
         struct fault_hit *hit = &r->hits[i];
         hit->requested = clock_now_ns();
         hit->effective = hit->requested;
-        if (s->held[i].holder && holder_inject(s->held[i].holder, &hit->effective, err) < 0)
+        if (s->held[i].holder &&
+            holder_inject(s->held[i].holder, r->hold_ns + TTL_MARGIN_NS, &hit->effective, err) < 0)
             return err_wrap(err, "%s", s->targets.v[i].name);
         if (r->times.effective == 0)
             r->times.effective = hit->effective;

@@ -189,6 +189,7 @@ def adds(ms, **where):
         before = Pings(**where).p50()
         seen, row = during(world, fault, lambda: Pings(settle=1.0, **where))
         assert near(seen.p50() - before, ms, 0.05, 1), f"{seen.p50() - before:.2f} ms instead of {ms}"
+        print(f"  {seen.p50() - before:.3f} ms were added", flush=True)
         assert seen.lost() <= 2, seen.lost()
         assert "NFQUEUE" in row["mechanism"] or "netem" in row["mechanism"], row
     return check
@@ -352,6 +353,19 @@ def test_no_end_leaves_anything():
                     else:
                         process.wait()
                         run("recover", state=tmp / "state").expect(0)
+
+
+def test_a_run_that_hangs_does_not_make_it_longer():
+    with World() as world, folder() as tmp:
+        (tmp / "plan.yaml").write_text(plan("latency delay: 50ms", 1))
+        process = start(["run", tmp / "plan.yaml"], tmp / "out")
+        wait_for(lambda: held(world, tmp), what="the fault")
+        time.sleep(0.3)
+        process.send_signal(signal.SIGSTOP)
+        wait_for(lambda: "chaos-load" not in world.rules(), seconds=20, what="the end")
+        assert Pings(n=50).p50() < 20
+        process.send_signal(signal.SIGCONT)
+        finish(process, ["run"], tmp / "out")
 
 
 def children_of(pid):
