@@ -154,7 +154,7 @@ target: http://127.0.0.1:{SHOP_PORT}
 processes:
   - {{name: {TAG}, command: "name {TAG}$"}}
 users: [{{think: constant(1s), tasks: [{{get: /}}]}}]
-load: {{users: 1, for: {seconds + 1}s}}
+load: {{users: 1, for: {seconds + 3}s}}
 faults:
   - {kind}: {{{to}{", " if params else ""}{params}}}
     at: 300ms
