@@ -237,7 +237,7 @@ static int native_restart(struct native *n)
 static int native_rm(struct native *n)
 {
     native_begin(n, "remove");
-    buf_addf(&n->faults, ", force: %s, volumes: %s", n->line->force ? "true" : "false",
+    buf_addf(&n->faults, ", allow: true, force: %s, volumes: %s", n->line->force ? "true" : "false",
              n->line->volumes ? "true" : "false");
     native_end(n, 0);
     native_note(n,

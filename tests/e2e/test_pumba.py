@@ -280,6 +280,49 @@ def test_a_sigkill_of_ours_leaves_nothing_paused():
             assert run("recover", state=f / "state").exit_code in (0, 1)
 
 
+# ---- side-cars ----
+
+def image_with_a_tool(e, name):
+    """bb:1 with a `tc` and an `iptables` that say yes and do nothing: side-cars are followed by their tool's exit."""
+    made = e.call("POST", "/containers/create", {"Image": "bb:1", "Cmd": [
+        "sh", "-c", "for t in tc iptables; do rm -f /bin/$t; printf '#!/bin/sh\\nexit 0\\n' >/bin/$t; chmod 755 /bin/$t; done"]})["Id"]
+    e.made.append(made)
+    e.call("POST", f"/containers/{made}/start")
+    e.call("POST", f"/containers/{made}/wait")
+    e.call("POST", f"/commit?container={made}&repo={name}&tag=1")
+
+
+def test_side_cars_are_followed():
+    """netem and iptables of a real Pumba, started by us and watched at once; and one whose tool is missing."""
+    if not needs_pumba():
+        return
+    with engine("web") as (e, [(web, web_id, url)]):
+        image_with_a_tool(e, "chaos-load-tools")
+        netem = f"netem --tc-image chaos-load-tools:1 --pull-image=false --duration 2s delay --time 50 {web}"
+        iptables = f"iptables --iptables-image chaos-load-tools:1 --pull-image=false -d 1s loss --probability 1 {web}"
+        r = run_plan(url, f"  - pumba: {{run: \"{netem}\"}}\n    at: 1s\n  - pumba: {{run: \"{iptables}\"}}\n    at: 6s\n",
+                     11).expect(0)
+        for fault, seconds in zip(r.result["faults"], (2, 1)):
+            assert fault["verified_out"] and [t["name"] for t in fault["targets"]] == [web], fault
+            held = fault["reverted_ms"] - fault["effective_ms"]
+            assert seconds * 1000 - 500 < held < seconds * 1000 + 2000, fault
+        with do_later_process(2.0, [PUMBA, "-H", HOST, *netem.split()]):
+            r = run_plan(url, "  - pumba: {watch: true}\n", 7).expect(0)
+        assert [f["kind"] for f in r.result["faults"]] == ["netem"], r.result["faults"]
+        assert r.result["faults"][0]["verified_out"] and web in r.result["faults"][0]["target"], r.result["faults"]
+        broken = netem.replace("chaos-load-tools:1", "bb:1")
+        r = run_plan(url, f"  - pumba: {{run: \"{broken}\"}}\n    at: 1s\n", 5).expect(3)
+        assert "pumba ended with status 1" in r.result["reason"], r.result["reason"]
+        e.call("DELETE", "/images/chaos-load-tools:1?force=1", ok=(200, 404, 409))
+
+
+@contextlib.contextmanager
+def do_later_process(seconds, argv):
+    hand = do_later((seconds, lambda: subprocess.run(argv, stderr=subprocess.DEVNULL, timeout=60)))
+    yield
+    hand.join()
+
+
 # ---- the examples: the field's lab 13 ----
 
 def example(name, url, web):

@@ -59,7 +59,7 @@ static const struct {
     { "pause --duration 7s", { "every one that runs", "{match: '.', mode: all}" } },
     { "--interval 5s pause --duration 7s x", { "right after the other", "every: 8s" } },
     { "restart --timeout 2500ms x", { "restart: " X1 ", grace: 2s}" } },
-    { "rm --force=false x", { "remove: " X1 ", force: false, volumes: true}" } },
+    { "rm --force=false x", { "remove: " X1 ", allow: true, force: false, volumes: true}" } },
     { "rm --links --volumes=false x", { "--links has no equivalent", "volumes: false" } },
     { "exec x", { "cut into words", "command: ['kill', '1']" } },
     { "exec --command sh --args -c --args 'echo it''s' x",
