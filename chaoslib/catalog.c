@@ -41,19 +41,30 @@ const struct fault_kind *const fault_catalog[] = {
     &fault_host_net_tcp_reset,
 
     /* names: DNS */
+    &fault_dns_error_docker,
     &fault_dns_error_process,
     &fault_dns_error_host,
+    &fault_dns_spoof_docker,
     &fault_dns_spoof_process,
     &fault_dns_spoof_host,
     /* at a port, by redirection */
+    &fault_redirect_docker_http_status,
     &fault_redirect_http_status,
+    &fault_redirect_docker_http_abort,
     &fault_redirect_http_abort,
+    &fault_redirect_docker_http_delay,
     &fault_redirect_http_delay,
+    &fault_redirect_docker_http_body,
     &fault_redirect_http_body,
+    &fault_redirect_docker_http_header,
     &fault_redirect_http_header,
+    &fault_redirect_docker_blackhole,
     &fault_redirect_blackhole,
+    &fault_redirect_docker_slow_close,
     &fault_redirect_slow_close,
+    &fault_redirect_docker_slicer,
     &fault_redirect_slicer,
+    &fault_redirect_docker_limit_data,
     &fault_redirect_limit_data,
 
     /* on the machine: cpu, memory, disks, descriptors */

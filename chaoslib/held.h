@@ -7,10 +7,13 @@
 
 #include "chaoslib/chaos.h"
 
+struct docker_select;
 struct held_kind {
     const char *role;      /* of the helper */
     const char *mechanism; /* for r->mechanism */
-    const char *process;   /* NULL: this machine */
+    /* Whom it hits: one of the three. */
+    const char *process, *host;
+    const struct docker_select *docker;
     /* What the helper is to do, into `spec`. Changes nothing. */
     int (*plan)(struct fault_run *r, struct json *spec, struct err *err);
 };

@@ -21,14 +21,19 @@ extern const struct fault_kind fault_process_net_latency, fault_process_net_loss
     fault_host_net_rate, fault_host_net_partition, fault_host_net_tcp_reset;
 
 /* ---- at a port, by redirection: redirect/ ---- */
+extern const struct fault_kind fault_redirect_docker_http_status, fault_redirect_docker_http_abort,
+    fault_redirect_docker_http_delay, fault_redirect_docker_http_body,
+    fault_redirect_docker_http_header, fault_redirect_docker_blackhole,
+    fault_redirect_docker_slow_close, fault_redirect_docker_slicer,
+    fault_redirect_docker_limit_data;
 extern const struct fault_kind fault_redirect_http_status, fault_redirect_http_abort,
     fault_redirect_http_delay, fault_redirect_http_body, fault_redirect_http_header,
     fault_redirect_blackhole, fault_redirect_slow_close, fault_redirect_slicer,
     fault_redirect_limit_data;
 
 /* ---- names: dns/ ---- */
-extern const struct fault_kind fault_dns_error_process, fault_dns_error_host,
-    fault_dns_spoof_process, fault_dns_spoof_host;
+extern const struct fault_kind fault_dns_error_docker, fault_dns_spoof_docker,
+    fault_dns_error_process, fault_dns_error_host, fault_dns_spoof_process, fault_dns_spoof_host;
 
 /* ---- machine: machine/ ---- */
 extern const struct fault_kind fault_process_cpu, fault_process_memory, fault_process_io,

@@ -24,6 +24,8 @@ static int prepare(struct fault_run *r, struct err *err)
                         &(struct held_kind){ .role = "dns",
                                              .mechanism = "packet queue, nftables owner table",
                                              .process = p->process,
+                                             .host = p->host,
+                                             .docker = p->process || p->host ? NULL : &p->docker,
                                              .plan = plan },
                         err);
 }
@@ -32,6 +34,8 @@ static int prepare(struct fault_run *r, struct err *err)
     const struct fault_kind fault_dns_##id_ =     \
         HELD_KIND(name_, backend_, summary_, &dns_##id_##_table, struct dns_params, prepare)
 
+DNS_FAULT(error_docker, "dns-error", "docker", "names in a container are not resolved");
+DNS_FAULT(spoof_docker, "dns-spoof", "docker", "names in a container lead elsewhere");
 DNS_FAULT(error_process, "dns-error", "process", "names of a process are not resolved");
 DNS_FAULT(error_host, "dns-error", "host", "names on this machine are not resolved");
 DNS_FAULT(spoof_process, "dns-spoof", "process", "names of a process lead elsewhere");

@@ -122,6 +122,10 @@ static void check_spoof(const struct param_ctx *ctx, const struct doc *d, void *
     }
 }
 
+#define DOCKER_ROW DOCKER_PARAM(struct dns_params, docker)
+
+static const struct param error_docker_rows[] = { DOCKER_ROW, ERROR_ROWS };
+static const struct param spoof_docker_rows[] = { DOCKER_ROW, SPOOF_ROWS };
 static const struct param error_process_rows[] = { PROCESS_ROW, ERROR_ROWS };
 static const struct param error_host_rows[] = { HOST_ROW, ERROR_ROWS };
 static const struct param spoof_process_rows[] = { PROCESS_ROW, SPOOF_ROWS };
@@ -131,6 +135,10 @@ static const struct param spoof_host_rows[] = { HOST_ROW, SPOOF_ROWS };
     {                                                                              \
         .title = (title_), .rows = (rows_), .n = ARRAY_LEN(rows_), .check = check_ \
     }
+const struct param_table dns_error_docker_table =
+    TABLE(error_docker_rows, "faults[].dns-error", check_error);
+const struct param_table dns_spoof_docker_table =
+    TABLE(spoof_docker_rows, "faults[].dns-spoof", check_spoof);
 const struct param_table dns_error_process_table =
                              TABLE(error_process_rows, "faults[].dns-error", check_error),
                          dns_error_host_table =

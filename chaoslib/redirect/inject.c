@@ -28,13 +28,18 @@ static int prepare(struct fault_run *r, struct err *err)
                         &(struct held_kind){ .role = "redirect",
                                              .mechanism = "proxy, nftables owner table",
                                              .process = p->process,
+                                             .docker = p->process ? NULL : &p->docker,
                                              .plan = plan },
                         err);
 }
 
-#define REDIRECT_FAULT(id_, toxic_, name_, summary_)          \
-    const struct fault_kind fault_redirect_##id_ = HELD_KIND( \
-        name_, "process", summary_, &redirect_tables[toxic_], struct redirect_params, prepare)
+/* On a process, and on containers. */
+#define REDIRECT_FAULT(id_, toxic_, name_, summary_)                                            \
+    const struct fault_kind fault_redirect_##id_ = HELD_KIND(                                   \
+        name_, "process", summary_, &redirect_tables[toxic_], struct redirect_params, prepare); \
+    const struct fault_kind fault_redirect_docker_##id_ =                                       \
+        HELD_KIND(name_, "docker", summary_, &redirect_docker_tables[toxic_],                   \
+                  struct redirect_params, prepare)
 
 REDIRECT_FAULT(http_status, TOXIC_HTTP_STATUS, "http-status",
                "requests to a port are answered with a status");

@@ -4,16 +4,20 @@
 #ifndef CHAOSLIB_REDIRECT_REDIRECT_H
 #define CHAOSLIB_REDIRECT_REDIRECT_H
 
+#include "chaoslib/docker/select.h"
 #include "chaoslib/helper.h"
 #include "chaoslib/proxy/toxic.h"
 
 struct redirect_params {
     struct toxic_params toxic; /* first: what reads and checks toxics reads these, too */
     const char *process;
+    struct docker_select docker; /* without a process */
     int64_t port;
     bool reset_open;
 };
-extern const struct param_table redirect_tables[TOXIC_KIND_MAX]; /* rows NULL: not by redirect */
+/* Rows NULL: not by redirection. */
+extern const struct param_table redirect_tables[TOXIC_KIND_MAX],
+    redirect_docker_tables[TOXIC_KIND_MAX];
 
 /* A toxic to the helper and back; the texts of the one read belong to `j`, headers' arrays to the
  * caller (free both). */
