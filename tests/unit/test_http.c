@@ -182,6 +182,90 @@ static void redirects_are_followed_when_asked(void **state)
     raw_server_free(s);
 }
 
+/* ---- an answer without end ---- */
+
+struct followed {
+    unsigned status;
+    struct buf got;
+    size_t enough; /* ends it after so many bytes; 0: never */
+    int stop;      /* written to when the first bytes came; -1: not */
+};
+
+static bool on_head(void *arg, unsigned status)
+{
+    struct followed *f = arg;
+
+    f->status = status;
+    return status == 200;
+}
+
+static bool on_data(void *arg, const char *data, size_t len)
+{
+    struct followed *f = arg;
+
+    buf_add(&f->got, data, len);
+    if (f->stop >= 0)
+        assert_int_equal(write(f->stop, "x", 1), 1);
+    return f->enough == 0 || f->got.len < f->enough;
+}
+
+#define HEAD "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+static void an_answer_without_end_is_followed(void **state)
+{
+    static const struct {
+        struct raw_script script;
+        size_t enough;
+        bool stop;
+        int rc;
+        unsigned status;
+        const char *got;
+    } rows[] = {
+        /* the server ends it, in order and not */
+        { { HEAD "2\r\nab\r\n1\r\nc\r\n0\r\n\r\n", .end = RAW_KEEP }, 0, false, 0, 200, "abc" },
+        { { HEAD "2\r\nab\r\n", .end = RAW_CLOSE }, 0, false, -EIO, 200, "ab" },
+        { { HEAD "2\r\nab\r\n", .end = RAW_RESET }, 0, false, -ECONNRESET, 200, NULL },
+        /* we do: by what came, by the descriptor, by the status */
+        { { HEAD "2\r\nab\r\n", .end = RAW_HANG }, 2, false, 1, 200, "ab" },
+        { { HEAD "2\r\nab\r\n", .end = RAW_HANG }, 0, true, 1, 200, "ab" },
+        { { "HTTP/1.1 400 No\r\nContent-Length: 2\r\n\r\nno", .end = RAW_KEEP },
+          0,
+          false,
+          1,
+          400,
+          "" },
+        /* no head in time */
+        { { "HTTP/1.1 200 OK\r\n", .end = RAW_HANG }, 0, false, -ETIMEDOUT, 0, "" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct raw_server *s = raw_server_new(NULL);
+        auto_free char *url = url_of(s, "/events");
+        int stop[2];
+        struct followed f = { .got = BUF_INIT(1000), .enough = rows[i].enough };
+        struct err err = { 0 };
+
+        assert_int_equal(pipe(stop), 0);
+        f.stop = rows[i].stop ? stop[1] : -1;
+        raw_server_script(s, &rows[i].script);
+        assert_int_equal(
+            http_stream(&(struct http_req){ .url = url, .timeout_ms = 500 },
+                        &(struct http_follower){
+                            .on_head = on_head, .on_data = on_data, .arg = &f, .stop_fd = stop[0] },
+                        &err),
+            rows[i].rc);
+        assert_int_equal(err_is_set(&err), rows[i].rc < 0);
+        assert_int_equal(f.status, rows[i].status);
+        if (rows[i].got)
+            assert_string_equal(buf_str(&f.got), rows[i].got);
+        buf_done(&f.got);
+        close(stop[0]);
+        close(stop[1]);
+        raw_server_free(s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +276,7 @@ int main(void)
         cmocka_unit_test(nobody_there_and_no_url),
         cmocka_unit_test(nothing_comes_from_the_environment),
         cmocka_unit_test(redirects_are_followed_when_asked),
+        cmocka_unit_test(an_answer_without_end_is_followed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
