@@ -54,7 +54,7 @@ def test_all_of_a_label_and_nobody_else():
         ports = [unused_port(), unused_port()]
         with ENGINE.container("httpd:1", port=ports[0], labels={"lab": label}) as a, \
                 ENGINE.container("httpd:1", labels={"lab": label}) as b, ENGINE.container("httpd:1", port=ports[1]) as other:
-            path = plan(tmp, ports[0], f"partition: {{docker: {{label: lab={label}, mode: all}}, mode: drop}}", seconds=5)
+            path = plan(tmp, ports[0], f"partition: {{docker: {{label: lab={label}, mode: all}}, mode: drop}}", seconds=8, held=5)
             process = start(["run", path], tmp / "out")
             wait_for(lambda: not engine.serves(ports[0]), what="the partition")
             assert engine.serves(ports[1]), f"{other.name} is hit, too"
