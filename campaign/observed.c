@@ -75,6 +75,12 @@ int observed_start(struct campaign *c, struct err *err)
     return 0;
 }
 
+/* The text is cut where there are too many to name: then any may be meant. */
+static bool is_named(const struct slot *slot, const char *name)
+{
+    return (*name && strstr(slot->seen.target, name)) || strstr(slot->seen.target, "…");
+}
+
 /* One of our own faults has, or had until just now, a hand in this container. */
 static bool is_ours(const struct campaign *c, const struct fault_sight *s)
 {
@@ -83,7 +89,7 @@ static bool is_ours(const struct campaign *c, const struct fault_sight *s)
         const struct fault_times *t = &slot->seen.times;
         uint64_t end = MAX(MAX(t->reverted, t->acknowledged), t->effective);
 
-        if (slot->observed || !slot->launched || !strstr(slot->seen.target, s->hit.name))
+        if (slot->observed || !slot->launched || !is_named(slot, s->hit.name))
             continue;
         if (!slot->joined || s->hit.requested < end + OURS_AFTER_NS)
             return true;

@@ -185,6 +185,18 @@ def test_a_watch_sees_all_that_others_break():
     assert f"inject pumba #1 (kill {web})" in names and f"recovery after pumba #2 (pause {web})" in names, names
 
 
+def test_our_own_faults_are_not_taken_for_a_pumbas():
+    if not needs_engine():
+        return
+    with engine("web", "db") as (e, [(web, web_id, url), (db, db_id, _)]):
+        hand = do_later((4.0, lambda: e.call("POST", f"/containers/{db_id}/pause")))
+        r = run_plan(url, f"  - pumba: {{watch: true}}\n  - kill: {{docker: {web}, restart_after: 1s}}\n    at: 2s\n", 7)
+        hand.join()
+        r.expect(0)
+    seen = [(f["kind"], f["observed"]) for f in r.result["faults"]]
+    assert sorted(seen) == [("kill", False), ("pause", True)], seen
+
+
 def test_a_real_pumba_is_watched():
     """The field's lab: a Pumba that someone else runs kills a container again and again; every death is found."""
     if not needs_pumba():
