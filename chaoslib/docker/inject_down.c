@@ -253,6 +253,14 @@ static int remove_prepare(struct fault_run *r, struct err *err)
     return crew_prepare(r, &remove_crew, &p->docker, err);
 }
 
+/* Nothing is journalled, since nothing can be undone. */
+static int remove_undo(const struct json *record, struct err *err)
+{
+    (void)record;
+    (void)err;
+    return 1;
+}
+
 static int remove_verify_in(struct fault_run *r, struct err *err)
 {
     const struct crew *c = r->state;
@@ -382,7 +390,10 @@ const struct fault_kind fault_docker_remove = {
     .params = &remove_table,
     .params_size = sizeof(struct down_params),
     .prepare = remove_prepare,
+    .journal = crew_journal,
     .inject = crew_inject,
     .verify_in = remove_verify_in,
+    .revert = crew_revert,
     .release = crew_release,
+    .undo = remove_undo,
 };
