@@ -69,6 +69,8 @@ static void md_row(struct buf *out, const struct plan_row_text *r)
     md_escaped(out, r->def);
     buf_adds(out, " | ");
     md_escaped(out, r->help);
+    if (r->also)
+        buf_addf(out, "; also `%s`", r->also);
     buf_adds(out, " |\n");
 }
 
@@ -171,6 +173,10 @@ static void man_row(struct buf *out, const struct plan_row_text *r)
     }
     buf_adds(out, ") ");
     man_escaped(out, r->help);
+    if (r->also) {
+        buf_adds(out, "; also ");
+        man_escaped(out, r->also);
+    }
     buf_addc(out, '\n');
 }
 
@@ -264,7 +270,9 @@ static void put_thresholds(const struct pen *pen, struct buf *out, struct told *
         auto_free char *also = metric_k6_name(m)
                                    ? xasprintf("%s; k6's %s", metric_help(m), metric_k6_name(m))
                                    : xstrdup(metric_help(m));
-        const struct plan_row_text row = { metric_name(m), metric_aggregates(m), "", also, NULL };
+        const struct plan_row_text row = {
+            .name = metric_name(m), .type = metric_aggregates(m), .def = "", .help = also
+        };
 
         pen->row(out, &row);
     }
@@ -272,8 +280,9 @@ static void put_thresholds(const struct pen *pen, struct buf *out, struct told *
     pen->section(out, "Error classes");
     pen->rows_begin(out);
     for (enum fail_class c = FAIL_NONE + 1; c < FAIL_CLASS_MAX; c++) {
-        const struct plan_row_text row = { fail_class_name(c), "class", "", fail_class_help(c),
-                                           NULL };
+        const struct plan_row_text row = {
+            .name = fail_class_name(c), .type = "class", .def = "", .help = fail_class_help(c)
+        };
 
         pen->row(out, &row);
     }

@@ -124,7 +124,8 @@ void plan_row_text(const struct param *row, struct plan_row_text *ret)
                                    .def = row->def        ? row->def
                                           : row->required ? "required"
                                                           : "",
-                                   .help = row->help ? row->help : "" };
+                                   .help = row->help ? row->help : "",
+                                   .also = row->aliases };
     if (row->choices && !row->type_text)
         ret->type = ret->owned = choices_text(row->choices);
 }

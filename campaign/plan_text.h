@@ -7,7 +7,8 @@
 /* One row as people read it. */
 struct plan_row_text {
     const char *name, *type, *def, *help;
-    char *owned; /* what has to be freed */
+    char *owned;      /* what has to be freed */
+    const char *also; /* other names, comma separated; NULL: none */
 };
 
 void plan_row_text(const struct param *row, struct plan_row_text *ret);

@@ -138,6 +138,8 @@ static const struct fault_kind *kind_of(const struct param_ctx *ctx, const char 
 
 unsigned fault_spec_flags(const struct fault_spec *s)
 {
+    if (!s->kind) /* it could not be read */
+        return 0;
     unsigned of_backend = strcmp(s->kind->backend, "docker") == 0 ? FAULT_NEEDS_DOCKER : 0;
 
     return of_backend | s->kind->flags | (s->kind->flags_of ? s->kind->flags_of(s->params) : 0);

@@ -137,7 +137,7 @@ struct json *net_fault_write(const struct net_fault *f)
 static int read_numbers(const struct json *j, struct net_fault *f, struct err *err)
 {
     for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
-        double value = json_num(j, fields[i].name, NAN);
+        double value = json_num(j, fields[i].name, (double)NAN);
         if (!(value >= fields[i].lo && value <= fields[i].hi))
             return err_set(err, ERR_INJECT, EINVAL, "a network fault's '%s' is not in %g..%g",
                            fields[i].name, fields[i].lo, fields[i].hi);

@@ -111,9 +111,9 @@ static const struct param_table state_table = { .title = "state",
         PARAM(STRS, "src", struct net_params, src, .help = "only from these sources"),           \
         PARAM(STRS, "port", struct net_params, port,                                             \
               .help = "only with this port at either end: 80, 8000-8010"),                       \
-        PARAM(STRS, "dport", struct net_params, dport, .aliases = "egress-port",                 \
+        PARAM(STRS, "dport", struct net_params, dport, .aliases = "ingress-port",                \
               .help = "only to this port"),                                                      \
-        PARAM(STRS, "sport", struct net_params, sport, .aliases = "ingress-port",                \
+        PARAM(STRS, "sport", struct net_params, sport, .aliases = "egress-port",                 \
               .help = "only from this port"),                                                    \
         PARAM(ENUM, "protocol", struct net_params, protocol, .def = "any", .choices = protocols, \
               .aliases = "proto", .help = "only this protocol"),                                 \

@@ -152,10 +152,12 @@ static void rules_travel(void **state)
 
 static void broken_rules_are_refused(void **state)
 {
+    static const char nine_addresses[] =
+        "{\"rules\": [{\"addresses\": \"1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,"
+        "1.1.1.1,1.1.1.1\"}]}";
     static const char *const rows[] = { "{}", "{\"rules\": []}", "{\"rules\": 7}",
                                         "{\"rules\": [{\"addresses\": \"10.0.0\"}]}",
-                                        "{\"rules\": [{\"addresses\": \"1.1.1.1,1.1.1.1,1.1.1.1,"
-                                        "1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1\"}]}" };
+                                        nine_addresses };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -116,7 +116,7 @@ static void distributions_have_mean_and_deviation(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        double sum = 0, squares = 0, last = -INFINITY;
+        double sum = 0, squares = 0, last = -(double)INFINITY;
         for (unsigned k = 0; k < DRAWS; k++) {
             double x = net_distribution_draw(rows[i].d, (k + 0.5) / DRAWS);
             assert_true(x >= last && x >= -4 && x <= 4);
