@@ -159,7 +159,7 @@ def test_bash_completes_verbs_options_values_files_and_faults():
     assert complete("run", "--connect", "p") == ["per-user", "pooled"]
     assert complete("run", "-L", "d") == ["debug"]
     assert complete("run", "PLA") == ["PLAN.md"]
-    assert complete("run", "--fault", "'ki") == ["'kill process="]
+    assert sorted(complete("run", "--fault", "'ki")) == ["'kill docker=", "'kill process="]
     assert complete("completion", "f") == ["fish"]
 
 
