@@ -1,0 +1,5 @@
+add_executable(fault_driver ${PROJECT_SOURCE_DIR}/tests/tools/fault_driver.c)
+target_link_libraries(fault_driver PRIVATE chaoslib chaos_flags)
+e2e_test(test_safety TIMEOUT 900 SERIAL)
+needs_engine(test_safety)
+set_property(TEST test_safety APPEND PROPERTY ENVIRONMENT "FAULT_DRIVER=$<TARGET_FILE:fault_driver>")
