@@ -63,7 +63,7 @@ release_stage() {
     # A neighbour on the machine can spoil a figure once; a test that fails twice has found something.
     # Texts, examples and reports are the same in every build: they are tested once, below.
     run_ctest "$root/build/release" -L 'e2e|func' --no-tests=ignore --repeat until-pass:2 \
-        -E '^(examples|printed|bad_input|command_line|e2e_report_.*|proxy_shop)$'
+        -E '^(examples|printed|bad_input|command_line|e2e_report_.*|proxy_shop|test_safety)$'
 }
 
 tsan_stage() {

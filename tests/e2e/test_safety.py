@@ -6,6 +6,7 @@ Prints the table that docs/SAFETY.md keeps. FAULT_DRIVER is tests/tools/fault_dr
 import concurrent.futures
 import os
 import pathlib
+import re
 import resource
 import shutil
 import subprocess
@@ -26,7 +27,10 @@ NETWORK = ["latency: {%s, delay: 50ms}", "loss: {%s, percent: 30%%}", "corrupt: 
            "dns-spoof: {%s, map: {example.com: 10.0.0.1}}", "http-status: {%s, port: 8080, code: 503}",
            "blackhole: {%s, port: 8080}", "slicer: {%s, port: 8080, size: 100B}"]
 MACHINE = ["cpu: {%s, load: 20%%, workers: 1}", "memory: {%s, size: 8MiB}", "io: {%s, workers: 1, bytes: 1MiB}",
-           "disk-fill: {%s, size: 1MiB, path: /tmp}", "fd-exhaustion: {%s}"]
+           "disk-fill: {%s, size: 1MiB, path: /tmp}"]
+DESCRIPTORS = "fd-exhaustion: {%s}"
+HOST = ["latency: {%s, port: 9, delay: 50ms}", "loss: {%s, percent: 30%%, port: 9}", "partition: {%s, port: 9}",
+        "fd-exhaustion: {%s, count: 1000}"]
 DOCKER = ["kill: {%s, restart_after: 300ms}", "stop: {%s, grace: 1s}", "pause: {%s}", "disconnect: {%s}",
           "limits: {%s, cpu: 0.5, memory: 64MiB, pids: 50}"]
 
@@ -38,7 +42,8 @@ def sh(*argv):
 def network_of(pid):
     """What netfilter and the queueing disciplines of its namespace hold."""
     inside = ("nsenter", "-t", str(pid), "-n")
-    return sh(*inside, "nft", "list", "ruleset"), sh(*inside, "tc", "qdisc", "show")
+    # Docker names an interface anew when it connects a network again.
+    return sh(*inside, "nft", "list", "ruleset"), re.sub(r"dev eth\d", "dev eth", sh(*inside, "tc", "qdisc", "show"))
 
 
 def rlimit_of(pid):
@@ -67,8 +72,8 @@ class Process:
     key = "process: victim"
 
     def __init__(self):
-        self.child = subprocess.Popen(["unshare", "-n", "sleep", "1000"], start_new_session=True)
-        wait_for(lambda: os.readlink(f"/proc/{self.child.pid}/ns/net") != os.readlink("/proc/self/ns/net"), what="its namespace")
+        self.child = subprocess.Popen(["unshare", "-n", "sh", "-c", "ip link set lo up && exec sleep 1000"], start_new_session=True)
+        wait_for(lambda: b"sleep" in pathlib.Path(f"/proc/{self.child.pid}/cmdline").read_bytes().split(b"\0")[0], what="its namespace")
         self.declared = f"victim={self.child.pid}"
 
     def look(self):
@@ -81,14 +86,19 @@ class Process:
 
 
 class Host:
+    """There is one: a fault at a time."""
     key = "host: any"
     declared = ""
+    lock = threading.Lock()
+
+    def __init__(self):
+        self.lock.acquire()
 
     def look(self):
         return sh("nft", "list", "ruleset"), rlimit_of(os.getpid())
 
     def close(self):
-        pass
+        self.lock.release()
 
 
 class Container:
@@ -105,7 +115,7 @@ class Container:
         pid = state["Pid"]
         quota = limits["CpuQuota"] or limits["NanoCpus"]
         return (state["Status"], max(quota, 0), limits["Memory"] % self.memory, max(limits["PidsLimit"] or 0, 0),
-                sorted((name, n["IPAddress"]) for name, n in seen["NetworkSettings"]["Networks"].items()),
+                sorted((name, bool(n["IPAddress"])) for name, n in seen["NetworkSettings"]["Networks"].items()),
                 (network_of(pid), rlimit_of(pid)) if pid else None)
 
     def close(self):
@@ -203,8 +213,8 @@ def test_no_fault_outlives_its_injector():
         sys.exit(77)
     docker = engine.connect()
     try:
-        matrix([("docker", lambda: Container(docker), DOCKER + NETWORK + MACHINE), ("process", Process, NETWORK + MACHINE),
-                ("host", Host, ["latency: {%s, port: 9}", "loss: {%s, percent: 30%%, port: 9}", "partition: {%s, port: 9}"] + MACHINE)])
+        matrix([("docker", lambda: Container(docker), DOCKER + NETWORK + MACHINE + [DESCRIPTORS]),
+                ("process", Process, NETWORK + MACHINE + [DESCRIPTORS]), ("host", Host, HOST + MACHINE)])
     finally:
         docker.remove_all()
 
