@@ -24,7 +24,7 @@ EXAMPLES = {
 }
 # Those that need more than this machine: run by the test that has it.
 ELSEWHERE = {"lab13-pumba-run.yaml": "test_pumba.py", "lab13-pumba-watch.yaml": "test_pumba.py",
-             "lab13-compose.yaml": "test_pumba.py"}
+             "lab13-compose.yaml": "test_pumba.py", "lab13-docker.yaml": "test_docker.py"}
 SECRET = "example-secret-4711"
 
 
