@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "chaoslib/docker/death.h"
 #include "chaoslib/journal_file.h"
 
 #define LANES_MAX 16
@@ -180,6 +181,22 @@ static int refused(struct fault_run *r, struct crew_member *m, struct err *err)
     return err_wrap(err, "container '%s'", m->was->name);
 }
 
+/* The event's instant; for a death on this machine the death itself, when it came before. */
+static uint64_t when(const struct fault_hit *h, const struct docker_event *e, uint64_t died_ns)
+{
+    uint64_t at = docker_event_within(e, h->requested, clock_now_ns());
+
+    return died_ns >= h->requested ? MIN(at, died_ns) : at;
+}
+
+static struct death *watch_death(const struct fault_run *r, const struct crew_member *m)
+{
+    const struct crew *c = r->state;
+    bool ends = strcmp(c->kind->in_events, "die") == 0;
+
+    return ends && docker_is_local(r->env->docker) ? death_watch(m->was->pid) : NULL;
+}
+
 static int hit_one(struct fault_run *r, size_t i, struct err *err)
 {
     const struct crew *c = r->state;
@@ -189,9 +206,10 @@ static int hit_one(struct fault_run *r, size_t i, struct err *err)
 
     m->mark = docker_events_mark(r->env->docker_events);
     m->sent = true;
+    struct death *death = watch_death(r, m);
     h->requested = clock_now_ns();
     int rc = c->kind->put_in(r, m, err);
-    uint64_t received = clock_now_ns();
+    uint64_t received = clock_now_ns(), died_ns = death_instant(death);
     if (rc > 0 || (rc < 0 && err->kind != ERR_PREPARE))
         return refused(r, m, err);
     if (rc < 0)
@@ -206,7 +224,7 @@ static int hit_one(struct fault_run *r, size_t i, struct err *err)
     if (!seen && c->kind->must_see_event)
         return err_set(err, ERR_INJECT, ETIMEDOUT, "container '%s' did not end in time",
                        m->was->name);
-    h->effective = seen ? docker_event_within(&e, h->requested, clock_now_ns()) : received;
+    h->effective = seen ? when(h, &e, died_ns) : received;
     m->mark = seen ? e.seq : docker_events_mark(r->env->docker_events);
     return 0;
 }

@@ -52,10 +52,10 @@ def test_lab13_with_native_kills():
         assert [t["id"] for t in hits(done)] == [shop.id] * 3, hits(done)
         assert all(t["reverted_ms"] > t["effective_ms"] + 2000 for t in hits(done))
         assert deaths(shop, since) == 3
-        assert done.errors().get("connect", 0) + sum(done.errors().values()) > 0
+        assert sum(done.errors().values()) > 0
         assert shop.status() == "running"
         late = lateness(done)
-        assert min(late) >= 0 and max(late) < 5000  # 50 ms on a machine with nothing else to do
+        assert min(late) >= 0 and statistics.median(late) <= 50, late
 
 
 def test_a_killed_run_is_undone_by_its_guardian():
