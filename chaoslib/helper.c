@@ -46,9 +46,12 @@ static int send_packet(const struct helper *h, const struct json *msg, const int
         c->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
         memcpy(CMSG_DATA(c), fds, n_fds * sizeof(int));
     }
-    while (sendmsg(h->fd, &m, MSG_NOSIGNAL) < 0)
+    while (sendmsg(h->fd, &m, MSG_NOSIGNAL) < 0) {
+        if (errno == EPIPE)
+            return err_set(err, ERR_INJECT, EPIPE, "helper '%s' died", h->role);
         if (errno != EINTR)
             return err_sys(err, ERR_INJECT, errno, "helper '%s' does not listen", h->role);
+    }
     return 0;
 }
 

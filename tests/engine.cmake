@@ -18,6 +18,7 @@ set_tests_properties(engine_stop PROPERTIES FIXTURES_CLEANUP engine TIMEOUT 120)
 # needs_engine(test_docker_engine): a unit or end-to-end test that uses it, by DOCKER_HOST.
 function(needs_engine name)
   set_property(TEST ${name} APPEND PROPERTY FIXTURES_REQUIRED engine)
+  set_property(TEST ${name} APPEND PROPERTY RESOURCE_LOCK engine) # one counts what happens on all of it
   set_property(TEST ${name} APPEND PROPERTY ENVIRONMENT "DOCKER_HOST=unix://${CHAOS_ENGINE_DIR}/docker.sock")
   if(TARGET ${name})
     add_dependencies(${name} mini_http)

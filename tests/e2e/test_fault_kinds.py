@@ -200,6 +200,8 @@ def test_no_kind_is_missing():
     known = {name for name, value in known.items() if "$defs/fault_" in json.dumps(value)}
     elsewhere = MACHINE_KINDS | {"dns-error", "dns-spoof"}  # test_dns.py
     elsewhere |= {"corrupt", "duplicate", "reorder", "partition"}  # test_net.py
+    elsewhere |= {"limits", "disconnect", "remove"}  # test_docker_faults.c
+    elsewhere |= {"pumba"}  # test_pumba.py
     assert len(known) >= 20 and known == {row[0] for row in HELD_KINDS + AT_ONCE_KINDS} | elsewhere, known
 
 
