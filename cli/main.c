@@ -12,9 +12,10 @@
 #define VERBS_MAX 64
 
 const struct verb *const verbs[] = {
-    &verb_run,    &verb_validate, &verb_explain, &verb_init,     &verb_import, &verb_schema,
-    &verb_target, &verb_proxy,    &verb_report,  &verb_recover,  &verb_status, &verb_completion,
-    &verb_man,    &verb_version,  &verb_help,    &verb_guardian, &verb_helper, NULL,
+    &verb_run,    &verb_validate, &verb_explain,    &verb_init,   &verb_import,
+    &verb_schema, &verb_target,   &verb_proxy,      &verb_report, &verb_recover,
+    &verb_status, &verb_doctor,   &verb_completion, &verb_man,    &verb_version,
+    &verb_help,   &verb_guardian, &verb_helper,     NULL,
 };
 
 const struct verb *verb_find(const char *name)
