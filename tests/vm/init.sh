@@ -1,0 +1,27 @@
+#!/bin/busybox sh
+# The first process of the virtual machine: loads the modules, runs each program of /tests/list, prints what came of
+# it, and switches the machine off. busybox has applets called ip and tc of its own, which know no netem: hence no
+# links to it in front of /usr/sbin.
+b=/bin/busybox
+export PATH=/usr/sbin:/bin HOME=/root LC_ALL=C CHAOS_VM=1
+export ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8 CHAOS_LOAD=/opt/chaos-load
+$b mount -t proc proc /proc
+$b mount -t sysfs sysfs /sys
+$b mount -t devtmpfs dev /dev
+$b mkdir -p /run/netns /var /dev/shm /sys/fs/cgroup
+$b ln -s /run /var/run
+$b mount -t tmpfs tmp /tmp
+$b mount -t cgroup2 none /sys/fs/cgroup
+for applet in sh sleep cat cut sed grep rm mkdir kill ls chmod test true false env nc seq awk ping ping6 ps head tail wc setsid; do
+    $b ln -s busybox "/bin/$applet"
+done
+while read -r module; do
+    $b insmod "/modules/$module.ko" || echo "module $module was not loaded"
+done </modules/order
+ip link set lo up
+while read -r name; do
+    echo "---- $name"
+    "/tests/$name"
+    echo "RESULT $name $?"
+done </tests/list
+$b poweroff -f
