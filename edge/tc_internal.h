@@ -1,0 +1,12 @@
+/* Between tc.c and tc_codec.c. */
+#ifndef EDGE_TC_INTERNAL_H
+#define EDGE_TC_INTERNAL_H
+
+#include "edge/tc.h"
+
+struct nlmsghdr;
+
+const char *tc_kind_name(enum tc_kind kind);
+struct nlmsghdr *tc_request(void *buf, uint16_t type, uint16_t flags, const struct tc_qdisc *q);
+
+#endif
