@@ -85,7 +85,10 @@ void nft_drop(struct nft_rule *r);
 void nft_accept(struct nft_rule *r);
 void nft_jump(struct nft_rule *r, const char *chain);
 void nft_goto(struct nft_rule *r, const char *chain);
-void nft_reject(struct nft_rule *r, bool tcp_reset);  /* else ICMP port unreachable; inet only */
+void nft_reject(struct nft_rule *r, bool tcp_reset); /* else ICMP port unreachable; inet only */
+/* netdev ingress only: the packet goes to the device instead, as if it had arrived there; an ifb
+ * gives it back. */
+void nft_forward(struct nft_rule *r, uint32_t ifindex);
 void nft_redirect(struct nft_rule *r, uint16_t port); /* type nat: prerouting, output */
 /* To a queue of user space; what nobody listens to passes. compat: by the target of xtables, for
  * kernels without an own expression. */

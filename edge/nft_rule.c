@@ -232,6 +232,15 @@ void nft_set_priority(struct nft_rule *r, uint32_t classid)
     set_meta(r, NFT_META_PRIORITY, classid);
 }
 
+void nft_forward(struct nft_rule *r, uint32_t ifindex)
+{
+    struct nftnl_expr *e = expr("fwd");
+
+    load_value(r, &ifindex, sizeof ifindex);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_FWD_SREG_DEV, NFT_REG_1);
+    put(r, e);
+}
+
 static void decide(struct nft_rule *r, int verdict, const char *chain)
 {
     struct nftnl_expr *e = expr("immediate");

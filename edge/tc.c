@@ -84,8 +84,8 @@ int tc_add(struct tc *t, const struct tc_qdisc *q, struct err *err)
     int rc = talk(t, m, NULL, NULL);
     if (rc == 0)
         return 0;
-    return err_sys(err, ERR_INJECT, -rc, "cannot add %s to network device %d%s",
-                   q->kind == TC_OTHER ? q->name : tc_kind_name(q->kind), q->ifindex, remedy(-rc));
+    return err_sys(err, ERR_INJECT, -rc, "cannot add %s to network device %d%s", tc_name(q),
+                   q->ifindex, remedy(-rc));
 }
 
 /* ENODEV: the device has gone, EINVAL and ENOENT: it has no such qdisc. */
@@ -162,67 +162,35 @@ static struct nlmsghdr *link_request(struct tc *t, uint16_t type, uint16_t flags
     return m;
 }
 
-struct link {
-    const char *mark;
-    int ifindex;
-    bool marked;
-};
-
-static int look_at_alias(const struct nlattr *a, void *arg)
+static int look_at_link(const struct nlmsghdr *m, void *arg)
 {
-    struct link *l = arg;
-    size_t n = mnl_attr_get_payload_len(a);
+    const struct ifinfomsg *info = mnl_nlmsg_get_payload(m);
 
-    if (mnl_attr_get_type(a) == IFLA_IFALIAS)
-        l->marked = n > 0 && strnlen(mnl_attr_get_payload(a), n) == strlen(l->mark) &&
-                    strncmp(mnl_attr_get_payload(a), l->mark, n) == 0;
+    *(int *)arg = info->ifi_index;
     return MNL_CB_OK;
 }
 
-static int look_at_link(const struct nlmsghdr *m, void *arg)
+int tc_ifb_add(struct tc *t, const char *name, int *ret_ifindex, struct err *err)
 {
-    struct link *l = arg;
-    const struct ifinfomsg *info = mnl_nlmsg_get_payload(m);
-
-    l->ifindex = info->ifi_index;
-    return mnl_attr_parse(m, sizeof(*info), look_at_alias, l);
-}
-
-static int find_link(struct tc *t, const char *name, struct link *l)
-{
-    return talk(t, link_request(t, RTM_GETLINK, NLM_F_ACK, name), look_at_link, l);
-}
-
-int tc_ifb_add(struct tc *t, const char *name, const char *mark, int *ret_ifindex, struct err *err)
-{
-    struct link l = { .mark = mark };
     uint16_t flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
     struct nlmsghdr *m = link_request(t, RTM_NEWLINK, flags, name);
-
-    mnl_attr_put_strz(m, IFLA_IFALIAS, mark);
     struct nlattr *nest = mnl_attr_nest_start(m, IFLA_LINKINFO);
+
     mnl_attr_put_strz(m, IFLA_INFO_KIND, "ifb");
     mnl_attr_nest_end(m, nest);
     int rc = talk(t, m, NULL, NULL);
     if (rc == 0)
-        rc = find_link(t, name, &l);
-    if (rc < 0)
-        return err_sys(err, ERR_INJECT, -rc, "cannot make the device %s (of kind ifb)%s", name,
-                       rc == -EOPNOTSUPP ? ": this kernel has no ifb" : remedy(-rc));
-    *ret_ifindex = l.ifindex;
-    return 0;
+        rc = talk(t, link_request(t, RTM_GETLINK, NLM_F_ACK, name), look_at_link, ret_ifindex);
+    if (rc == 0)
+        return 0;
+    return err_sys(err, ERR_INJECT, -rc, "cannot make the device %s (of kind ifb)%s", name,
+                   rc == -EOPNOTSUPP ? ": this kernel has no ifb" : remedy(-rc));
 }
 
-int tc_ifb_delete(struct tc *t, const char *name, const char *mark, struct err *err)
+int tc_ifb_delete(struct tc *t, const char *name, struct err *err)
 {
-    struct link l = { .mark = mark };
-    int rc = find_link(t, name, &l);
+    int rc = talk(t, link_request(t, RTM_DELLINK, NLM_F_ACK, name), NULL, NULL);
 
-    if (rc == 0 && !l.marked)
-        return err_set(err, ERR_REVERT, EPERM, "device %s is not the one we made: left alone",
-                       name);
-    if (rc == 0)
-        rc = talk(t, link_request(t, RTM_DELLINK, NLM_F_ACK, name), NULL, NULL);
     if (rc == 0)
         return 0;
     return rc == -ENODEV ? 1 : err_sys(err, ERR_REVERT, -rc, "cannot delete device %s", name);

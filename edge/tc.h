@@ -84,6 +84,9 @@ struct tc_qdisc {
 };
 
 uint32_t tc_share(double fraction);
+const char *tc_name(const struct tc_qdisc *q); /* "netem" */
+/* Is what was dumped what was asked for? But for the device, and what no kernel tells. */
+bool tc_same(const struct tc_qdisc *asked, const struct tc_qdisc *seen);
 
 struct tc;
 /* In the network namespace of the calling thread, and stays there. */
@@ -102,11 +105,10 @@ int tc_dump(struct tc *t, int ifindex, struct tc_qdisc **ret, size_t *ret_n,
             struct err *err) MUST_CHECK;
 
 /* A device of kind `ifb`, up: what is sent to it goes through its qdisc and comes back as received.
- * `mark` becomes its alias, by which we know it again. */
-int tc_ifb_add(struct tc *t, const char *name, const char *mark, int *ret_ifindex,
-               struct err *err) MUST_CHECK;
-/* Only when the alias is `mark`. 1: there is no such device. */
-int tc_ifb_delete(struct tc *t, const char *name, const char *mark, struct err *err) MUST_CHECK;
+ */
+int tc_ifb_add(struct tc *t, const char *name, int *ret_ifindex, struct err *err) MUST_CHECK;
+/* 1: there is no such device. */
+int tc_ifb_delete(struct tc *t, const char *name, struct err *err) MUST_CHECK;
 
 /* ---- the wire, for tests: a message without a socket ---- */
 /* The request that tc_add sends, into buf; its length. */

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "edge/tc_internal.h"
 
 #define TICK_NS 64 /* PSCHED_SHIFT of every kernel since 2.6.31 */
@@ -366,9 +367,9 @@ static const struct codec codecs[TC_KIND_MAX] = {
     [TC_HTB_CLASS] = { "htb", put_htb_class, get_htb_class },
 };
 
-const char *tc_kind_name(enum tc_kind kind)
+const char *tc_name(const struct tc_qdisc *q)
 {
-    return codecs[kind].name ? codecs[kind].name : "";
+    return codecs[q->kind].name ? codecs[q->kind].name : q->name;
 }
 
 struct nlmsghdr *tc_request(void *buf, uint16_t type, uint16_t flags, const struct tc_qdisc *q)
@@ -390,7 +391,7 @@ size_t tc_encode(const struct tc_qdisc *q, void *buf)
     uint16_t type = q->kind == TC_HTB_CLASS ? RTM_NEWTCLASS : RTM_NEWQDISC;
     struct nlmsghdr *m = tc_request(buf, type, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, q);
 
-    mnl_attr_put_strz(m, TCA_KIND, q->kind == TC_OTHER ? q->name : tc_kind_name(q->kind));
+    mnl_attr_put_strz(m, TCA_KIND, tc_name(q));
     if (codecs[q->kind].put)
         codecs[q->kind].put(m, q);
     return m->nlmsg_len;
@@ -439,4 +440,45 @@ bool tc_decode(const void *msg, size_t n, struct tc_qdisc *ret)
     ret->kind = kind_of(ret->name, m->nlmsg_type);
     get_stats(by[TCA_STATS], ret);
     return !codecs[ret->kind].get || codecs[ret->kind].get(by[TCA_OPTIONS], ret);
+}
+
+/* Bursts come back as the time they take, in ticks: not to the byte. */
+static uint32_t near(uint32_t asked, uint32_t seen)
+{
+    uint32_t apart = asked > seen ? asked - seen : seen - asked;
+
+    return apart <= asked / 100 + 1 ? asked : seen;
+}
+
+static void forget_untold(const struct tc_qdisc *asked, struct tc_qdisc *seen)
+{
+    seen->ifindex = asked->ifindex;
+    if (asked->kind == TC_NETEM) {
+        seen->netem.dist = asked->netem.dist;
+        seen->netem.n_dist = asked->netem.n_dist;
+        seen->netem.seed = asked->netem.seed;
+    }
+    if (asked->kind == TC_HTB_CLASS)
+        seen->parent = asked->parent; /* its root, which a class tells as TC_ROOT */
+    if (asked->kind == TC_HTB_CLASS || asked->kind == TC_TBF)
+        seen->rate.burst_bytes = near(asked->rate.burst_bytes, seen->rate.burst_bytes);
+    if (asked->kind == TC_TBF)
+        seen->rate.peak_burst_bytes =
+            near(asked->rate.peak_burst_bytes, seen->rate.peak_burst_bytes);
+}
+
+/* What makes the same request is the same. */
+bool tc_same(const struct tc_qdisc *asked, const struct tc_qdisc *seen)
+{
+    struct tc_qdisc copy = *seen;
+    char *a = xcalloc(2, TC_REQUEST_MAX), *b = a + TC_REQUEST_MAX;
+    bool same = false;
+
+    if (asked->kind == seen->kind) {
+        forget_untold(asked, &copy);
+        size_t n = tc_encode(asked, a);
+        same = n == tc_encode(&copy, b) && memcmp(a, b, n) == 0;
+    }
+    free(a);
+    return same;
 }

@@ -6,7 +6,6 @@
 
 struct nlmsghdr;
 
-const char *tc_kind_name(enum tc_kind kind);
 struct nlmsghdr *tc_request(void *buf, uint16_t type, uint16_t flags, const struct tc_qdisc *q);
 
 #endif

@@ -115,20 +115,48 @@ static int net_prepare(struct fault_run *r, struct err *err)
     return 0;
 }
 
+/* ---- what outlives a holder ---- */
+
+static bool leaves_something(const struct holder *h)
+{
+    return h && json_len(holder_residue(h)) > 0;
+}
+
+/* How to find the namespace again, and what to take away there. */
+static void write_one(const struct state *s, size_t i, struct json *one)
+{
+    auto_free char *residue = json_print(holder_residue(s->held[i].holder), false);
+
+    json_put_u64(one, "pid", (uint64_t)s->targets.v[i].id.pid);
+    json_put_u64(one, "start_ticks", s->targets.v[i].id.start_ticks);
+    json_put_str(one, "residue", residue);
+}
+
+static int undo_one(const struct json *one, struct err *err)
+{
+    struct proc_id id = { .pid = (pid_t)json_u64(one, "pid", 0),
+                          .start_ticks = json_u64(one, "start_ticks", 0) };
+    auto(json) struct json *residue = NULL;
+    const char *text = json_str(one, "residue", "");
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/%d/ns/net", id.pid);
+    auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || !proc_is_alive(&id))
+        return 1; /* its namespace went with it */
+    if (json_parse(text, strlen(text), &residue, err) < 0)
+        return err_wrap(err, "the journal's record of a network fault");
+    return holder_undo(residue, fd, err);
+}
+
 static void net_journal(const struct fault_run *r, struct json *record)
 {
     const struct state *s = r->state;
     struct json *list = json_array();
 
-    for (size_t i = 0; i < s->targets.n; i++) {
-        if (!s->held[i].holder || json_len(holder_residue(s->held[i].holder)) == 0)
-            continue;
-        struct json *one = json_put(list, NULL, json_object());
-        auto_free char *residue = json_print(holder_residue(s->held[i].holder), false);
-        json_put_u64(one, "pid", (uint64_t)s->targets.v[i].id.pid);
-        json_put_u64(one, "start_ticks", s->targets.v[i].id.start_ticks);
-        json_put_str(one, "residue", residue);
-    }
+    for (size_t i = 0; i < s->targets.n; i++)
+        if (leaves_something(s->held[i].holder))
+            write_one(s, i, json_put(list, NULL, json_object()));
     if (json_len(list))
         json_put(record, "targets", list);
     else
@@ -164,7 +192,18 @@ static int net_verify_in(struct fault_run *r, struct err *err)
     return 0;
 }
 
-/* A holder that died took the fault with it: there is nothing left to do. */
+/* A holder that died took the fault with it, but for what it may leave. */
+static int clear_after(const struct state *s, size_t i, struct err *err)
+{
+    auto(json) struct json *one = json_object();
+
+    if (!leaves_something(s->held[i].holder) || holder_is_alive(s->held[i].holder))
+        return 0;
+    write_one(s, i, one);
+    int rc = undo_one(one, err);
+    return rc < 0 ? rc : 0;
+}
+
 static int net_revert(struct fault_run *r, struct err *err)
 {
     struct state *s = r->state;
@@ -175,8 +214,9 @@ static int net_revert(struct fault_run *r, struct err *err)
     for (size_t i = 0; i < s->targets.n; i++) {
         struct holder *h = s->held[i].holder;
         r->hits[i].reverted = clock_now_ns();
-        if (h && holder_is_alive(h) &&
-            holder_revert(h, latch_is_set(r->hurry) ? 0 : drain, &r->hits[i].reverted, err) < 0) {
+        if ((h && holder_is_alive(h) &&
+             holder_revert(h, latch_is_set(r->hurry) ? 0 : drain, &r->hits[i].reverted, err) < 0) ||
+            clear_after(s, i, err) < 0) {
             rc = err_wrap(err, "%s", s->targets.v[i].name);
             continue;
         }
@@ -237,23 +277,6 @@ static void net_release(struct fault_run *r)
 }
 
 /* ---- from the journal ---- */
-
-static int undo_one(const struct json *one, struct err *err)
-{
-    struct proc_id id = { .pid = (pid_t)json_u64(one, "pid", 0),
-                          .start_ticks = json_u64(one, "start_ticks", 0) };
-    auto(json) struct json *residue = NULL;
-    const char *text = json_str(one, "residue", "");
-    char path[64];
-
-    snprintf(path, sizeof path, "/proc/%d/ns/net", id.pid);
-    auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || !proc_is_alive(&id))
-        return 1; /* its namespace went with it */
-    if (json_parse(text, strlen(text), &residue, err) < 0)
-        return err_wrap(err, "the journal's record of a network fault");
-    return holder_undo(residue, fd, err);
-}
 
 static int net_undo(const struct json *record, struct err *err)
 {

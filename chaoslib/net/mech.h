@@ -38,7 +38,7 @@ struct net_mech {
     int (*undo)(const struct json *record, struct err *err);
 };
 extern const struct net_mech *const net_mechs[]; /* NULL-terminated, best first; mechs.c */
-extern const struct net_mech net_mech_nftables, net_mech_nfqueue;
+extern const struct net_mech net_mech_nftables, net_mech_netem, net_mech_htb, net_mech_nfqueue;
 
 const struct net_mech *net_mech_find(const char *name);
 

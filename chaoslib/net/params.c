@@ -9,7 +9,7 @@ static const char *const distributions[] = { "uniform", "normal", "pareto", "par
 static const char *const directions[] = { "egress", "ingress", "both", NULL };
 static const char *const protocols[] = { "any", "tcp", "udp", "icmp", NULL };
 static const char *const modes[] = { "drop", "reject", "reset", NULL };
-const char *const net_mechanism_names[] = { "auto", "nftables", "nfqueue", NULL };
+const char *const net_mechanism_names[] = { "auto", "nftables", "netem", "htb", "nfqueue", NULL };
 
 static const struct param gemodel_rows[] = {
     PARAM(PERCENT, "p", struct net_gemodel, p, .help = "from good to bad, per packet"),
