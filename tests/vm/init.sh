@@ -1,9 +1,10 @@
 #!/bin/busybox sh
-# The first process of the virtual machine: loads the modules, runs each program of /tests/list, prints what came of
+# shellcheck shell=dash
+# The first process of the virtual machine: loads the modules, runs each program of the list, prints what came of
 # it, and switches the machine off. busybox has applets called ip and tc of its own, which know no netem: hence no
 # links to it in front of /usr/sbin.
 b=/bin/busybox
-export PATH=/usr/sbin:/bin HOME=/root LC_ALL=C CHAOS_VM=1
+export PATH=/usr/sbin:/usr/bin:/bin HOME=/root LC_ALL=C CHAOS_VM=1
 export ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8 CHAOS_LOAD=/opt/chaos-load
 $b mount -t proc proc /proc
 $b mount -t sysfs sysfs /sys
@@ -21,7 +22,10 @@ done </modules/order
 ip link set lo up
 while read -r name; do
     echo "---- $name"
-    "/tests/$name"
+    case $name in
+    *.py) python3 "/chaos-load/tests/e2e/$name" ;;
+    *) "/chaos-load/tests/e2e/$name" ;;
+    esac
     echo "RESULT $name $?"
-done </tests/list
+done </chaos-load/tests/list
 $b poweroff -f

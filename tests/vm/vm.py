@@ -5,7 +5,10 @@ Many machines that run tests have a kernel without netem and without modules. So
 (apt-get download; nothing is installed), its modules, the programs and their libraries become an initramfs, and
 qemu boots it without hardware virtualisation in about two seconds. tests/vm/init.sh is its first process.
 
-    vm.py --cache FOLDER --work FOLDER [--file FILE]... [--timeout S] PROGRAM...
+    vm.py --cache FOLDER --work FOLDER [--file FILE]... [--module FILE]... [--timeout S] PROGRAM...
+
+--file puts a program into /opt, --module one of Python beside the programs; Python itself comes along when one of them
+is written in it.
 
 Each PROGRAM is run in turn, as root, with nothing but loopback. Exit code: 0 when all passed, 77 when this machine
 cannot run it or all were skipped, 1 otherwise.
@@ -20,10 +23,11 @@ import shutil
 import stat
 import subprocess
 import sys
+import sysconfig
 
 HERE = pathlib.Path(__file__).resolve().parent
 META = "linux-image-cloud-amd64"
-TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", "ip": "iproute2", "tc": "iproute2",
+TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", "ip": "iproute2", "nsenter": "util-linux", "tc": "iproute2",
          "nft": "nftables", "apt-get": "apt", "dpkg-deb": "dpkg", "ldd": "libc-bin", "strip": "binutils"}
 MODULES = """sch_netem sch_prio sch_tbf sch_htb sch_ingress cls_u32 act_mirred ifb veth dummy nf_tables nft_numgen nft_ct
     nft_limit nft_queue nft_compat nft_reject nft_reject_inet nft_reject_netdev nft_fwd_netdev nft_chain_nat nft_redir
@@ -165,6 +169,21 @@ def add_program(archive, program, at, work):
         archive.add(library, pathlib.Path(library).read_bytes())
 
 
+def add_python(archive, work):
+    """The interpreter and its standard library, without what no test of ours uses."""
+    add_program(archive, os.path.realpath(sys.executable), "/usr/bin/python3", work)
+    library = pathlib.Path(sysconfig.get_path("stdlib"))
+    unused = {"test", "tests", "idlelib", "tkinter", "lib2to3", "ensurepip", "__pycache__", "dist-packages",
+              "site-packages", "pydoc_data", "distutils", "turtledemo"}
+    for file in sorted(library.rglob("*")):
+        if unused & set(file.relative_to(library).parts) or file.suffix not in (".py", ".so"):
+            continue
+        archive.add(str(file), file.read_bytes(), 0o644)
+        if file.suffix == ".so":
+            for dependency in libraries_of(file):
+                archive.add(dependency, pathlib.Path(dependency).read_bytes())
+
+
 def build_initramfs(args, tree, path):
     archive = Archive(path)
     archive.device("/dev/console", 5, 1)
@@ -178,7 +197,7 @@ def build_initramfs(args, tree, path):
     archive.add("/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n", 0o644)
     archive.add("/etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n", 0o644)
     add_program(archive, shutil.which("busybox"), "/bin/busybox", args.work)
-    for tool in ("ip", "tc", "nft"):
+    for tool in ("ip", "tc", "nft", "nsenter", "unshare"):
         add_program(archive, shutil.which(tool), f"/usr/sbin/{tool}", args.work)
     for program in (shutil.which("iptables"), shutil.which("ip6tables")):
         if program:
@@ -188,10 +207,14 @@ def build_initramfs(args, tree, path):
         archive.add(str(plugin), plugin.read_bytes())
     for file in args.file:
         add_program(archive, file, f"/opt/{os.path.basename(file)}", args.work)
+    for module in args.module:
+        archive.add(f"/chaos-load/tests/e2e/{os.path.basename(module)}", pathlib.Path(module).read_bytes())
+    if any(program.endswith(".py") for program in args.program):
+        add_python(archive, args.work)
     for program in args.program:
-        add_program(archive, program, f"/tests/{os.path.basename(program)}", args.work)
+        add_program(archive, program, f"/chaos-load/tests/e2e/{os.path.basename(program)}", args.work)
     names = [os.path.basename(p) for p in args.program]
-    archive.add("/tests/list", "\n".join(names).encode() + b"\n", 0o644)
+    archive.add("/chaos-load/tests/list", "\n".join(names).encode() + b"\n", 0o644)
     archive.close()
 
 
@@ -230,8 +253,9 @@ def main():
     parser.add_argument("--cache", type=pathlib.Path, required=True)
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--file", action="append", default=[])
+    parser.add_argument("--module", action="append", default=[])
     parser.add_argument("--timeout", type=int, default=120)
-    parser.add_argument("--memory", type=int, default=768)
+    parser.add_argument("--memory", type=int, default=1024)
     parser.add_argument("program", nargs="+")
     args = parser.parse_args()
     check_machine()
