@@ -108,7 +108,8 @@ static void index_attrs(const char *p, size_t len, const struct nlattr **by, uns
 {
     const struct nlattr *a;
 
-    memset(by, 0, n_by * sizeof(*by));
+    for (unsigned i = 0; i < n_by; i++)
+        by[i] = NULL;
     while (len <= INT32_MAX) {
         a = (const struct nlattr *)(const void *)p;
         if (!mnl_attr_ok(a, (int)len))
