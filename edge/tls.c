@@ -219,6 +219,31 @@ struct tls *tls_new(struct tls_ctx *c, int fd, const struct tls_peer *peer)
     return (struct tls *)ssl;
 }
 
+char *tls_hello(struct tls_ctx *c, const struct tls_peer *peer, size_t *ret_len, struct err *err)
+{
+    SSL *ssl = SSL_new(c->ssl);
+    BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+    char *hello = NULL, *bytes;
+    long len;
+
+    if (ssl && in && out && set_peer(ssl, peer)) {
+        SSL_set_bio(ssl, in, out); /* they are its own now */
+        SSL_connect(ssl);          /* gets as far as there is nobody to answer */
+        len = BIO_get_mem_data(out, &bytes);
+        hello = len > 0 ? xcalloc(1, (size_t)len) : NULL;
+        if (hello)
+            memcpy(hello, bytes, *ret_len = (size_t)len);
+    } else {
+        BIO_free(in);
+        BIO_free(out);
+    }
+    SSL_free(ssl);
+    ERR_clear_error();
+    if (!hello)
+        err_set(err, ERR_LIMIT, ENOMEM, "no ClientHello could be made: %s", openssl_reason());
+    return hello;
+}
+
 void tls_free(struct tls_ctx *c, struct tls *t)
 {
     if (!t)

@@ -40,6 +40,9 @@ struct tls_peer {
 struct tls *tls_new(struct tls_ctx *c, int fd, const struct tls_peer *peer);
 void tls_free(struct tls_ctx *c, struct tls *t); /* does not close fd */
 
+/* The ClientHello alone, as bytes, for who means to go no further. The caller frees. */
+char *tls_hello(struct tls_ctx *c, const struct tls_peer *peer, size_t *ret_len, struct err *err);
+
 /* What a step needs before it can go on. */
 enum tls_want { TLS_DONE, TLS_WANT_READ, TLS_WANT_WRITE, TLS_FAILED };
 /* Again after each wanted event, until DONE or FAILED (a sentence in err). */

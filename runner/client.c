@@ -114,6 +114,28 @@ struct exchange *client_send(struct client *c, struct lane *lane, const struct r
     return c->ops->send(c, lane, r, done, arg);
 }
 
+struct exchange *client_misbehave(struct client *c, const struct request *r,
+                                  const struct misdeed_rule *rule, client_done_fn *done, void *arg)
+{
+    return c->ops->misbehave(c, r, rule, done, arg);
+}
+
+void client_misbehave_end(struct client *c, const struct misdeed_rule *rule)
+{
+    if (c->ops->misbehave_end)
+        c->ops->misbehave_end(c, rule);
+}
+
+bool client_can_misbehave(const struct client *c)
+{
+    return c->ops->misbehave != NULL;
+}
+
+bool origin_has_tls(const struct origin *o)
+{
+    return o->scheme == URL_HTTPS;
+}
+
 void client_cut(struct exchange *x, enum fail_class why_class)
 {
     x->client->ops->cut(x, why_class);

@@ -8,7 +8,7 @@
 #define RUNNER_CLIENT_H
 
 #include "edge/loop.h"
-#include "runner/plan.h"
+#include "runner/misdeed.h"
 #include "runner/stats.h"
 
 struct client;
@@ -71,6 +71,15 @@ struct exchange; /* one request in flight */
  * client_cut, valid until the callback. */
 struct exchange *client_send(struct client *c, struct lane *lane, const struct request *r,
                              client_done_fn *done, void *arg);
+/* The same, on a connection of its own, as badly as the rule (which lives until the callback) says;
+ * RETRY_STORM is none of the client's. Native engine only. Without misdeed_has_answer the answer
+ * has no head, and FAIL_NONE means that all was done as it should be. */
+struct exchange *client_misbehave(struct client *c, const struct request *r,
+                                  const struct misdeed_rule *rule, client_done_fn *done, void *arg);
+/* Ends all that is in flight by this rule: held connections are done, the rest is cut. */
+void client_misbehave_end(struct client *c, const struct misdeed_rule *rule);
+bool client_can_misbehave(const struct client *c);
+bool origin_has_tls(const struct origin *o);
 /* Cuts one request: its callback comes (from the loop) with `why_class` and the time so far. */
 void client_cut(struct exchange *x, enum fail_class why_class);
 void lane_close(struct client *c, struct lane *lane); /* nothing may be in flight on it */

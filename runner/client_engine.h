@@ -50,6 +50,10 @@ struct client_ops {
     void (*cut)(struct exchange *x, enum fail_class why_class);
     void (*lane_close)(struct client *c, struct lane *lane);
     uint64_t (*connections)(const struct client *c);
+    /* NULL: this engine cannot. */
+    struct exchange *(*misbehave)(struct client *c, const struct request *r,
+                                  const struct misdeed_rule *rule, client_done_fn *done, void *arg);
+    void (*misbehave_end)(struct client *c, const struct misdeed_rule *rule);
 };
 
 extern const struct client_ops client_native_ops, client_curl_ops;

@@ -14,69 +14,15 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "edge/gz.h"
-#include "runner/client_engine.h"
-#include "runner/conn.h"
-#include "runner/http1.h"
+#include "runner/client_wire.h"
 
 #define RETRY_RESTED_NS NS_PER_SEC
 #define RETRY_SOON_NS (20 * NS_PER_MS)
 #define LANE_WIRES_MAX 6 /* origins of one user that stay connected */
 
-struct wire {
-    struct exchange exchange; /* first */
-    struct conn conn;
-    struct http1 parser;
-    struct wire *next; /* in its lane, its pool, or among the dead */
-    LIST_ENTRY(wire) all;
-    const struct origin *origin;
-    bool is_busy, is_pooled, is_dead;
-    bool is_reused, is_retried;
-
-    struct request request;
-    client_done_fn *done;
-    void *arg;
-    uint64_t deadline_ns, first_send_ns, idle_since_ns, rested_ns;
-};
-
-struct native {
-    struct client base; /* first */
-    struct conn_env *env;
-    LIST_HEAD(, wire) wires;
-    struct wire *dead; /* freed when no event of theirs can be on the stack */
-    unsigned depth;    /* of callbacks */
-    struct buf plain;  /* the inflated body of the answer that is being told */
-};
-
-struct pool { /* an origin's */
-    struct endpoint *endpoint;
-    struct wire *idle;
-};
-
-static const struct conn_events wire_events;
-
-static struct native *native_of(const struct client *c)
-{
-    return (struct native *)(uintptr_t)c;
-}
-
-static struct native *client_of(const struct wire *w)
-{
-    return native_of(w->exchange.client);
-}
-
-static struct wire *wire_of(struct conn *c)
-{
-    return CONTAINER_OF(c, struct wire, conn);
-}
-
-static struct pool *pool_of(const struct origin *o)
-{
-    return o->engine;
-}
-
 /* ---- wires ---- */
 
-static struct wire *wire_new(struct native *n, const struct origin *o)
+struct wire *wire_new(struct native *n, const struct origin *o)
 {
     struct wire *w = xcalloc(1, sizeof(*w));
 
@@ -88,7 +34,7 @@ static struct wire *wire_new(struct native *n, const struct origin *o)
 }
 
 /* Its own event may still be on the stack, and its answer be looked at: the memory goes later. */
-static void wire_bury(struct wire *w)
+void wire_bury(struct wire *w)
 {
     struct native *n = client_of(w);
 
@@ -105,6 +51,7 @@ static void free_dead(struct native *n)
         struct wire *w = n->dead;
         n->dead = w->next;
         http1_done(&w->parser);
+        deed_free(w->deed);
         free(w);
     }
 }
@@ -209,7 +156,7 @@ static void tell(struct wire *w, struct answer *a)
         http1_rest(&w->parser);
 }
 
-static void tell_failure(struct wire *w, enum fail_class why_class, const char *why)
+void wire_tell(struct wire *w, enum fail_class why_class, const char *why)
 {
     struct answer a = { .why = why };
 
@@ -262,12 +209,12 @@ static void answered(struct wire *w)
 static void refused(struct wire *w)
 {
     conn_close(&w->conn);
-    tell_failure(w, w->parser.fail, w->parser.why);
+    wire_tell(w, w->parser.fail, w->parser.why);
 }
 
 /* ---- events ---- */
 
-static void begin_event(struct native *n)
+void wire_begin_event(struct native *n)
 {
     if (UNLIKELY(n->dead != NULL) && n->depth == 0)
         free_dead(n);
@@ -293,7 +240,7 @@ static void on_received(struct conn *c, const char *data, size_t len)
 {
     struct wire *w = wire_of(c);
 
-    begin_event(client_of(w));
+    wire_begin_event(client_of(w));
     if (!w->is_busy) {
         drop_excess(w);
         return;
@@ -350,7 +297,7 @@ static void on_ended(struct conn *c, enum fail_class why_class, const char *why)
     struct wire *w = wire_of(c);
     uint64_t now = loop_now_ns(w->exchange.client->opts.loop);
 
-    begin_event(client_of(w));
+    wire_begin_event(client_of(w));
     if (!w->is_busy) {
         w->exchange.client->counters.idle_closed++;
         return;
@@ -367,16 +314,30 @@ static void on_ended(struct conn *c, enum fail_class why_class, const char *why)
     if (was_closed_at_rest(w, why_class, now))
         send_again(w, now);
     else
-        tell_failure(w, why_class, why);
+        wire_tell(w, why_class, why);
 }
 
-static const struct conn_events wire_events = {
+const struct conn_events wire_events = {
     .opened = on_opened,
     .received = on_received,
     .ended = on_ended,
 };
 
 /* ---- the engine ---- */
+
+void wire_take(struct wire *w, const struct request *r, uint64_t now_ns)
+{
+    uint64_t timeout_ns = w->exchange.client->opts.http->timeout_ns;
+
+    w->is_busy = true;
+    w->is_retried = false;
+    w->is_reused = w->conn.state == CONN_OPEN;
+    w->request = *r;
+    w->first_send_ns = 0;
+    w->rested_ns = now_ns - w->idle_since_ns;
+    w->deadline_ns = now_ns + (r->timeout_ns ? r->timeout_ns : timeout_ns);
+    http1_begin(&w->parser, r->is_head, r->want_body);
+}
 
 static struct exchange *native_send(struct client *c, struct lane *lane, const struct request *r,
                                     client_done_fn *done, void *arg)
@@ -385,16 +346,9 @@ static struct exchange *native_send(struct client *c, struct lane *lane, const s
     struct wire *w = lane ? lane_wire(n, lane, r->origin) : pool_wire(n, r->origin);
     const uint64_t now = clock_now_ns();
 
-    w->is_busy = true;
-    w->is_retried = false;
-    w->is_reused = w->conn.state == CONN_OPEN;
-    w->request = *r;
     w->done = done;
     w->arg = arg;
-    w->first_send_ns = 0;
-    w->rested_ns = now - w->idle_since_ns;
-    w->deadline_ns = now + (r->timeout_ns ? r->timeout_ns : c->opts.http->timeout_ns);
-    http1_begin(&w->parser, r->is_head, r->want_body);
+    wire_take(w, r, now);
     if (w->is_reused)
         conn_send(&w->conn, &(struct conn_message){ .bytes = r->bytes,
                                                     .len = r->len,
@@ -496,7 +450,7 @@ static void native_cut_all(struct client *c)
         n->depth++; /* keeps the dead until the end of the walk */
         conn_close(&w->conn);
         if (w->is_busy)
-            tell_failure(w, FAIL_INTERRUPTED, fail_class_help(FAIL_INTERRUPTED));
+            wire_tell(w, FAIL_INTERRUPTED, fail_class_help(FAIL_INTERRUPTED));
         n->depth--;
         next = LIST_NEXT(w, all);
     }
@@ -525,4 +479,6 @@ const struct client_ops client_native_ops = {
     .cut = native_cut,
     .lane_close = native_lane_close,
     .connections = native_connections,
+    .misbehave = deed_send,
+    .misbehave_end = deed_end,
 };

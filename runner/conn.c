@@ -40,6 +40,8 @@ void conn_close(struct conn *c)
     c->out_len = 0;
     c->send_errno = 0;
     c->is_writing = false;
+    if (c->pace)
+        timer_stop(c->env->timers, &c->pace->timer);
     c->life++;
 }
 
@@ -149,7 +151,7 @@ static void write_failed(struct conn *c, int code)
         conn_cut(c, FAIL_RESET, strerrordesc_np(code));
 }
 
-static void flush(struct conn *c)
+void conn_flush(struct conn *c)
 {
     enum tls_want want = TLS_WANT_WRITE;
 
@@ -180,7 +182,10 @@ void conn_send(struct conn *c, const struct conn_message *m)
     c->send_ns = m->now_ns;
     c->first_ns = 0;
     set_deadline(c, m->deadline_ns);
-    flush(c);
+    if (UNLIKELY(c->pace != NULL))
+        conn_pace_flush(c);
+    else
+        conn_flush(c);
 }
 
 void conn_answered(struct conn *c)
@@ -203,15 +208,15 @@ static void stream_ended(struct conn *c, ssize_t n)
         conn_fail(c, FAIL_NONE, "");
 }
 
-static ssize_t receive(struct conn *c)
+static ssize_t receive(struct conn *c, size_t max)
 {
     enum tls_want want = TLS_WANT_READ;
     ssize_t n;
 
     if (c->tls) {
-        n = tls_read(c->tls, c->env->rx, CONN_RX_SIZE, &want);
+        n = tls_read(c->tls, c->env->rx, max, &want);
     } else {
-        n = recv(c->fd, c->env->rx, CONN_RX_SIZE, 0);
+        n = recv(c->fd, c->env->rx, max, 0);
         if (n < 0)
             n = -errno;
     }
@@ -222,12 +227,12 @@ static ssize_t receive(struct conn *c)
     return n;
 }
 
-static void on_readable(struct conn *c)
+void conn_read(struct conn *c, size_t max)
 {
     const uint32_t life = c->life;
 
     do {
-        ssize_t n = receive(c);
+        ssize_t n = receive(c, max);
         if (n == -EAGAIN || n == -EINTR)
             return;
         if (n <= 0) {
@@ -238,7 +243,7 @@ static void on_readable(struct conn *c)
             c->first_ns = MAX(loop_now_ns(c->env->loop), c->send_ns);
         c->bytes_in += (uint64_t)n;
         c->events->received(c, c->env->rx, (size_t)n);
-    } while (c->life == life && c->tls && tls_has_more(c->tls));
+    } while (c->life == life && c->tls && tls_has_more(c->tls) && !c->pace);
 }
 
 static void on_io(void *arg, unsigned events)
@@ -250,9 +255,13 @@ static void on_io(void *arg, unsigned events)
         return;
     }
     if (events & LOOP_WRITE)
-        flush(c);
-    if ((events & LOOP_READ) || c->tls)
-        on_readable(c);
+        conn_flush(c);
+    if (!(events & LOOP_READ) && !c->tls)
+        return;
+    if (UNLIKELY(c->pace != NULL))
+        conn_pace_read(c);
+    else
+        conn_read(c, CONN_RX_SIZE);
 }
 
 void conn_watch(struct conn *c, unsigned events)

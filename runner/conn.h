@@ -28,6 +28,17 @@ struct endpoint *endpoint_new(struct conn_env *e, const struct endpoint_opts *op
                               struct err *err);
 void endpoint_free(struct endpoint *ep); /* after its connections */
 
+/* Slow on purpose (conn_pace.c). Rates are bytes per second, 0: as fast as it goes. */
+struct conn_pace {
+    struct conn *conn; /* set by the owner, as all but the timer */
+    uint64_t in_per_sec, out_per_sec;
+    uint64_t silence_ns;   /* reads nothing for so long after it has begun to send */
+    uint64_t buffer_bytes; /* SO_RCVBUF, 0: the kernel's */
+    struct timer timer;
+    uint64_t helping_ends_ns; /* conn_pace.c's own, as what follows */
+    size_t left;
+};
+
 enum conn_state { CONN_OFF, CONN_RESOLVING, CONN_CONNECTING, CONN_SHAKING, CONN_OPEN };
 
 struct conn;
@@ -65,7 +76,9 @@ struct conn { /* zeroed: off. Fields are to be read only. */
     uint8_t pending; /* enum fail_class to be delivered by the timer; 0: none */
     bool is_writing; /* the loop watches for room */
     bool is_calling; /* inside conn_open */
+    bool is_bare;    /* no TLS, whatever the endpoint says; set before conn_open */
     char *pending_why;
+    struct conn_pace *pace; /* NULL: as fast as it goes; set before conn_open */
 };
 
 /* Begins; `opened` or `ended` follows. Nothing takes longer than until `deadline_ns`, connecting
@@ -84,6 +97,9 @@ static inline bool conn_is_sending(const struct conn *c)
 {
     return c->out_len != 0;
 }
+/* What a connection to there would say first, if it has TLS. The caller frees. */
+char *endpoint_hello(struct endpoint *ep, size_t *ret_len, struct err *err);
+struct timers *conn_env_timers(const struct conn_env *e);
 void conn_close(struct conn *c); /* no event follows */
 /* Makes `ended` come, from the loop, with this class. */
 void conn_cut(struct conn *c, enum fail_class why_class, const char *why);

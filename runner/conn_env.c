@@ -54,6 +54,11 @@ uint64_t conn_env_open(const struct conn_env *e)
     return e->n_open;
 }
 
+struct timers *conn_env_timers(const struct conn_env *e)
+{
+    return e->timers;
+}
+
 static int need_tls(struct conn_env *e, struct err *err)
 {
     const struct tls_plan *plan = &e->http->tls;
@@ -92,6 +97,13 @@ struct endpoint *endpoint_new(struct conn_env *e, const struct endpoint_opts *op
         ep->session = tls_session_new();
     }
     return ep;
+}
+
+char *endpoint_hello(struct endpoint *ep, size_t *ret_len, struct err *err)
+{
+    return tls_hello(ep->env->tls,
+                     &(struct tls_peer){ .name = ep->tls_name, .sni = ep->env->http->tls.sni },
+                     ret_len, err);
 }
 
 void endpoint_free(struct endpoint *ep)

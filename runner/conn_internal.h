@@ -39,6 +39,12 @@ void conn_stage(struct conn *c, enum conn_state state, uint64_t now_ns);
 /* What the loop watches it for changes. */
 void conn_watch(struct conn *c, unsigned events);
 void conn_is_open(struct conn *c, uint64_t now_ns);
+/* Sends what there is, as far as it goes; reads up to `max` bytes and tells. */
+void conn_flush(struct conn *c);
+void conn_read(struct conn *c, size_t max);
+/* The same for one with a pace. */
+void conn_pace_flush(struct conn *c);
+void conn_pace_read(struct conn *c);
 /* Continues one that is CONNECTING or SHAKING. */
 void conn_open_step(struct conn *c);
 void conn_abandon(struct conn *c); /* closes the socket alone: another address is next */

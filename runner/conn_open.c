@@ -94,7 +94,7 @@ static void connected(struct conn *c, uint64_t now_ns)
     const struct endpoint *ep = c->endpoint;
 
     c->stage_ns[STAGE_CONNECT] = MAX(now_ns - c->stage_began_ns, (uint64_t)1);
-    if (!ep->tls_name) {
+    if (!ep->tls_name || c->is_bare) {
         conn_is_open(c, now_ns);
         return;
     }
@@ -136,6 +136,14 @@ static int bind_source(struct conn_env *e, int fd, sa_family_t family)
     return bind(fd, &a->any, address_len(a)) < 0 ? errno : 0;
 }
 
+/* Before the connection is there, or the kernel has promised more room already. */
+static void shrink_window(const struct conn *c)
+{
+    const int bytes = (int)MIN(c->pace->buffer_bytes, INT32_MAX);
+
+    setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+}
+
 static int begin_connect(struct conn *c, const struct sockaddr *to, socklen_t len)
 {
     const int on = 1;
@@ -149,6 +157,8 @@ static int begin_connect(struct conn *c, const struct sockaddr *to, socklen_t le
         return EMFILE;
     }
     c->env->n_open++;
+    if (c->pace && c->pace->buffer_bytes)
+        shrink_window(c);
     if (to->sa_family != AF_UNIX) {
         setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
         int code = bind_source(c->env, c->fd, to->sa_family);

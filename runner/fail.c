@@ -1,8 +1,8 @@
-/* What the classes of failure and the stages of a request are called, in one table each, so that
- * reports, thresholds and documents use the same words. */
+/* What the classes of failure, the stages of a request and the misdeeds of users are called, in one
+ * table each, so that reports, thresholds and documents use the same words. */
 #include <string.h>
 
-#include "runner/stats.h"
+#include "runner/plan.h"
 
 static const struct {
     const char *name;
@@ -47,6 +47,31 @@ static const char *const stage_names[] = {
     [STAGE_WAIT] = "wait", [STAGE_TRANSFER] = "transfer",
 };
 _Static_assert(ARRAY_LEN(stage_names) == STAGE_MAX, "every stage has a name");
+
+static const char *const misdeed_names[] = {
+    [MISDEED_NONE] = "",
+    [MISDEED_SLOW_READ] = "slow-read",
+    [MISDEED_SLOW_SEND] = "slow-send",
+    [MISDEED_HALF_OPEN] = "half-open",
+    [MISDEED_ABORT] = "abort",
+    [MISDEED_TLS_STALL] = "tls-stall",
+    [MISDEED_BIG_HEADERS] = "big-headers",
+    [MISDEED_RETRY_STORM] = "retry-storm",
+};
+_Static_assert(ARRAY_LEN(misdeed_names) == MISDEED_MAX, "every misdeed has a name");
+
+const char *misdeed_name(enum misdeed_kind m)
+{
+    return m < MISDEED_MAX ? misdeed_names[m] : "";
+}
+
+enum misdeed_kind misdeed_by_name(const char *name)
+{
+    for (unsigned m = 1; m < MISDEED_MAX; m++)
+        if (strcmp(misdeed_names[m], name) == 0)
+            return (enum misdeed_kind)m;
+    return MISDEED_MAX;
+}
 
 const char *fail_class_name(enum fail_class c)
 {

@@ -134,8 +134,10 @@ static void number_task(struct load_plan *p, struct task *t, uint32_t user_class
             return;
         }
     t->index = p->n_series;
-    if (p->n_series < STATS_TASKS_MAX)
+    if (p->n_series < STATS_TASKS_MAX) {
         p->series[p->n_series] = t;
+        p->misdeeds[p->n_series] = MISDEED_NONE;
+    }
     p->n_series++;
 }
 
@@ -160,6 +162,21 @@ static void number_steps(struct load_plan *p, struct task *t, uint32_t user_clas
     t->index = t->steps[0].index;
 }
 
+/* After the honest series, one for each of them and all that its class may do wrong. */
+static int number_misdeeds(struct load_plan *p)
+{
+    for (uint32_t i = 0; i < p->n_honest; i++)
+        for (unsigned m = 1; m < MISDEED_MAX; m++) {
+            if (!(p->classes[p->series[i]->user_class].misdeeds & 1U << m))
+                continue;
+            if (p->n_series == STATS_TASKS_MAX)
+                return -E2BIG;
+            p->series[p->n_series] = p->series[i];
+            p->misdeeds[p->n_series++] = (uint8_t)m;
+        }
+    return 0;
+}
+
 /* Returns -E2BIG when there are more series than statistics can hold. */
 static int number_tasks(struct load_plan *p)
 {
@@ -174,7 +191,8 @@ static int number_tasks(struct load_plan *p)
             if (p->n_series > STATS_TASKS_MAX)
                 return -E2BIG;
         }
-    return 0;
+    p->n_honest = p->n_series;
+    return number_misdeeds(p);
 }
 
 static void read_series(const struct param_ctx *ctx, const struct doc *root, struct load_plan *p)
@@ -183,11 +201,49 @@ static void read_series(const struct param_ctx *ctx, const struct doc *root, str
 
     p->forms = arena_alloc(ctx->arena, MAX(n, 1) * sizeof(struct task *));
     p->series = arena_alloc(ctx->arena, STATS_TASKS_MAX * sizeof(struct task *));
-    if (!p->forms || !p->series)
+    p->misdeeds = arena_alloc(ctx->arena, STATS_TASKS_MAX * sizeof(*p->misdeeds));
+    if (!p->forms || !p->series || !p->misdeeds)
         diag_add(ctx->diag, root, "the plan is too large");
     else if (number_tasks(p) < 0)
         diag_add(ctx->diag, doc_get(root, "users"),
                  "more than %d endpoints; give tasks of one kind the same name", STATS_TASKS_MAX);
+}
+
+/* ---- misdeeds ---- */
+
+int load_plan_misbehave(struct load_plan *p, int64_t user_class, enum misdeed_kind m,
+                        struct err *err)
+{
+    for (size_t c = 0; c < p->n_classes; c++)
+        if (user_class < 0 || (size_t)user_class == c)
+            p->classes[c].misdeeds |= 1U << m;
+    if (number_tasks(p) == 0)
+        return 0;
+    return err_set(err, ERR_LIMIT, E2BIG,
+                   "more than %d endpoints, with those of misbehaving users; give tasks of one "
+                   "kind the same name",
+                   STATS_TASKS_MAX);
+}
+
+uint32_t load_plan_series(const struct load_plan *p, uint32_t honest, enum misdeed_kind m)
+{
+    const struct task *t = p->series[honest];
+
+    for (uint32_t i = p->n_honest; i < p->n_series; i++)
+        if (p->series[i] == t && p->misdeeds[i] == m)
+            return i;
+    return honest;
+}
+
+const char *load_plan_series_name(const struct load_plan *p, struct arena *a, uint32_t series)
+{
+    const char *name = p->series[series]->name;
+    const char *full = NULL;
+
+    if (p->misdeeds[series])
+        full =
+            arena_printf(a, "%s (%s)", name, misdeed_name((enum misdeed_kind)p->misdeeds[series]));
+    return full ? full : name;
 }
 
 /* ---- load ---- */

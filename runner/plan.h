@@ -33,6 +33,21 @@ struct expect {
     uint64_t max_body;      /* bytes; 0: no bound */
 };
 
+/* ---- what users can do wrong on purpose: see misdeed.h ---- */
+enum misdeed_kind {
+    MISDEED_NONE,
+    MISDEED_SLOW_READ,
+    MISDEED_SLOW_SEND,
+    MISDEED_HALF_OPEN,
+    MISDEED_ABORT,
+    MISDEED_TLS_STALL,
+    MISDEED_BIG_HEADERS,
+    MISDEED_RETRY_STORM,
+    MISDEED_MAX
+};
+const char *misdeed_name(enum misdeed_kind m);       /* "slow-read"; "" for none */
+enum misdeed_kind misdeed_by_name(const char *name); /* MISDEED_MAX when unknown */
+
 /* ---- a task: one request, or a sequence of steps ---- */
 struct task {
     const char *name;   /* endpoint in reports: "GET /items" unless given */
@@ -72,6 +87,7 @@ struct user_class {
     const char *host;     /* overrides the plan's target; NULL */
     struct pairs headers; /* for each of its requests */
     struct pairs variables;
+    unsigned misdeeds; /* bit per enum misdeed_kind: what its users may do wrong in this run */
 };
 
 struct tls_plan {
@@ -132,8 +148,10 @@ struct load_plan {
         *target; /* "http://127.0.0.1:5001", "unix:/path.sock" with http semantics; never NULL */
     struct user_class *classes;
     size_t n_classes;
-    uint32_t n_series;          /* distinct (class, name): the size of stats */
+    uint32_t n_series;          /* distinct (class, name, misdeed): the size of stats */
+    uint32_t n_honest;          /* the first so many are of requests that are as they should be */
     const struct task **series; /* [n_series], the first task of each */
+    uint8_t *misdeeds;          /* [n_series], enum misdeed_kind */
     uint32_t n_forms;           /* request tasks and steps in all */
     const struct task **forms;  /* [n_forms] */
     struct http_plan http;
@@ -166,6 +184,13 @@ extern const struct param_table load_root_table;
 void load_plan_read(const struct param_ctx *ctx, const struct doc *root, struct load_plan *ret);
 /* "users" -> value of the closed curve at t; also the rate of an open part. */
 double load_part_value_at(const struct load_plan_part *p, uint64_t t_ns);
+/* Users of a class (-1: of all) may misbehave so: makes the series for it. -E2BIG: too many. */
+int load_plan_misbehave(struct load_plan *p, int64_t user_class, enum misdeed_kind m,
+                        struct err *err) MUST_CHECK;
+/* Where requests of series `honest` are recorded when they do `m`. */
+uint32_t load_plan_series(const struct load_plan *p, uint32_t honest, enum misdeed_kind m);
+/* "GET /items", "GET /items (slow-read)": in the arena, or the task's own. */
+const char *load_plan_series_name(const struct load_plan *p, struct arena *a, uint32_t series);
 /* The tasks carrying any of `tags` stay (Locust's --tags), those in `exclude` go. An empty class is
  * an error. */
 int load_plan_filter_tags(struct load_plan *p, const struct strs *tags, const struct strs *exclude,

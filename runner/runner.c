@@ -13,6 +13,7 @@
 #include "base/parse.h"
 #include "runner/client.h"
 #include "runner/limits.h"
+#include "runner/misdeed_internal.h"
 #include "runner/worker.h"
 
 /* A cut request is called back at once; a worker that stays busy longer than this is broken. */
@@ -39,7 +40,8 @@ struct runner {
     bool told[FAIL_CLASS_MAX];
     pthread_mutex_t lock;
     pthread_cond_t woken;
-    uint64_t wakes; /* under lock */
+    uint64_t wakes;           /* under lock */
+    struct misdeed *misdeeds; /* under lock: all there ever were */
 };
 
 static void wake_owner(void *arg)
@@ -313,6 +315,38 @@ int runner_collect(struct runner *r, struct stats *into, struct runner_status *r
     return all ? 0 : 1;
 }
 
+/* ---- misdeeds ---- */
+
+struct misdeed *runner_misdeed_begin(struct runner *r, const struct misdeed_rule *rule,
+                                     struct err *err)
+{
+    struct misdeed *m;
+
+    if (strcmp(r->engine, "native") != 0) {
+        err_set(err, ERR_PREPARE, ENOTSUP,
+                "users can only misbehave with the native HTTP engine, and this load needs %s",
+                r->engine);
+        return NULL;
+    }
+    m = misdeed_new(rule, r->n_running);
+    for (size_t i = 0; i < r->n_running; i++)
+        misdeed_seat(m, i, r->seats[i].worker);
+    pthread_mutex_lock(&r->lock);
+    misdeed_chain(m, &r->misdeeds);
+    pthread_mutex_unlock(&r->lock);
+    if (misdeed_put_on(m, err) == 0)
+        return m;
+    struct err ignored = { 0 };
+    err_ignore(misdeed_take_off(m, &ignored), "the first error is the one to tell");
+    return NULL;
+}
+
+int runner_misdeed_end(struct runner *r, struct misdeed *m, struct err *err)
+{
+    (void)r;
+    return misdeed_take_off(m, err);
+}
+
 /* ---- stopping ---- */
 
 void runner_stop_begin(struct runner *r, uint64_t grace_ns)
@@ -384,6 +418,7 @@ void runner_free(struct runner *r)
         stats_free(r->seats[i].spare);
     }
     free(r->seats);
+    misdeeds_free(r->misdeeds);
     if (r->forms)
         request_forms_free(r->forms);
     cast_done(&r->cast);

@@ -161,6 +161,7 @@ void user_init(struct user *u, const struct user_id *id, uint64_t seed)
                         .number = id->number,
                         .id = id->id,
                         .left = id->left };
+    u->stream = stream_of(id->part, id->number, id->life);
     rng_seed(&u->choice, seed, stream_of(id->part, id->number, id->life));
     rng_seed(&u->data, seed, stream_of(id->part, id->number, id->life) | 1);
 }
@@ -201,10 +202,27 @@ struct user_move user_wake(struct user *u, const struct cast *c, uint64_t at_ns)
     u->left--;
     u->task = cast_pick(c, u->user_class, u->iteration, &u->choice);
     u->think_ns = think_draw(&c->plan->classes[u->user_class].think, &u->choice);
-    u->iteration++;
+    u->turn = u->iteration++;
     u->step = 0;
     u->begun_ns = at_ns;
     return send_step(u, at_ns);
+}
+
+double user_lot(const struct user *u, uint64_t seed, bool whole)
+{
+    struct rng r;
+
+    if (!whole)
+        seed +=
+            (u->turn + 1) * UINT64_C(0x9e3779b97f4a7c15) + u->step * UINT64_C(0xd1b54a32d192ed03);
+    rng_seed(&r, seed, u->stream);
+    return rng_unit(&r);
+}
+
+void user_abandon(struct user *u)
+{
+    if (u->task->n_steps)
+        u->step = (uint32_t)u->task->n_steps - 1;
 }
 
 struct user_move user_next(struct user *u, const struct cast *c, uint64_t now_ns)
@@ -234,7 +252,9 @@ void arrival_rng(struct rng *r, uint64_t seed, uint32_t part, uint64_t n)
 struct user_move user_arrive(struct user *u, uint64_t seed, uint64_t n, const struct task *task,
                              uint64_t at_ns)
 {
-    rng_seed(&u->data, seed, UINT64_C(1) << 63 ^ (stream_of(u->part, n, 0) | 1));
+    u->stream = UINT64_C(1) << 63 ^ stream_of(u->part, n, 0);
+    u->turn = 0;
+    rng_seed(&u->data, seed, u->stream | 1);
     u->task = task;
     u->think_ns = 0;
     u->left = 0;

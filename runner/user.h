@@ -47,6 +47,7 @@ struct user {
     uint64_t left;      /* iterations it may still begin */
     const struct task *task;
     uint64_t begun_ns, think_ns; /* of this iteration */
+    uint64_t stream, turn;       /* of what it does now, in the seed's terms: see user_lot */
     struct rng choice, data;     /* two streams: what templates draw must not shift the choices */
     struct vars vars;
     struct cookies cookies;
@@ -81,6 +82,11 @@ struct user_move user_next(struct user *u, const struct cast *c, uint64_t now_ns
  * through its steps and ends with USER_DONE. */
 struct user_move user_arrive(struct user *u, uint64_t seed, uint64_t n, const struct task *task,
                              uint64_t at_ns);
+/* A draw of [0, 1) for its present request, or (`whole`) for all it ever does: from the seed, the
+ * user's number and turn (or the arrival's number) alone, and no draw of anything else moves. */
+double user_lot(const struct user *u, uint64_t seed, bool whole);
+/* The rest of its iteration is left out. */
+void user_abandon(struct user *u);
 /* The stream that arrival `n` of `part` chooses its task from. */
 void arrival_rng(struct rng *r, uint64_t seed, uint32_t part, uint64_t n);
 

@@ -146,6 +146,10 @@ static void send_bytes(struct actor *a, const struct origin *origin, const char 
                          .start_ns = a->start_ns,
                          .timeout_ns = time_left_ns(a) };
 
+    if (UNLIKELY(a->misdeed != NULL)) {
+        a->exchange = misdeed_send(a, &r, answered);
+        return;
+    }
     a->exchange =
         client_send(w->client, http->conn == CONN_POOLED ? NULL : &a->lane, &r, answered, a);
 }
@@ -185,10 +189,12 @@ static void leave_flight(struct actor *a)
 
 static void record(struct actor *a, struct sample *s, const char *why)
 {
-    s->task = a->request->index;
-    if (UNLIKELY(s->fail != FAIL_NONE))
+    s->task = a->series;
+    if (UNLIKELY(s->fail != FAIL_NONE) && !a->misdeed)
         stats_note_example(worker_of(a)->delta, s->fail, a->request->name, why);
     worker_record(worker_of(a), s);
+    if (UNLIKELY(a->misdeed != NULL))
+        misdeed_over(a);
 }
 
 /* A value that no URL can hold: the request failed before it was one. */
@@ -203,14 +209,9 @@ static void could_not_send(struct actor *a, uint64_t now_ns, const struct err *e
     drive_request_done(a, now_ns, false);
 }
 
-void visit_begin(struct actor *a, const struct task *request, uint64_t sched_ns, uint64_t now_ns)
+static void begin(struct actor *a, uint64_t now_ns)
 {
     struct render_ctx ctx = context_of(a);
-
-    a->request = request;
-    a->sched_ns = sched_ns;
-    a->start_ns = MAX(now_ns, sched_ns);
-
     const struct worker_form *wf = form_of(a);
 
     if (LIKELY(request_is_ready(wf->form, &ctx))) {
@@ -231,6 +232,27 @@ void visit_begin(struct actor *a, const struct task *request, uint64_t sched_ns,
         leave_flight(a);
         could_not_send(a, now_ns, &err);
     }
+}
+
+void visit_begin(struct actor *a, const struct task *request, uint64_t sched_ns, uint64_t now_ns)
+{
+    a->request = request;
+    a->series = request->index;
+    a->sched_ns = sched_ns;
+    a->start_ns = MAX(now_ns, sched_ns);
+    if (UNLIKELY(worker_of(a)->misdeeds.n > 0))
+        misdeed_choose(a);
+    begin(a, now_ns);
+}
+
+/* What templates draw for a retry must not move what they draw afterwards. */
+static void send_once_more(struct actor *a, uint64_t now_ns)
+{
+    struct rng data = a->user.data;
+
+    a->sched_ns = a->start_ns = now_ns;
+    begin(a, now_ns);
+    a->user.data = data;
 }
 
 /* ---- answers ---- */
@@ -328,6 +350,22 @@ static void answered(void *arg, const struct answer *answer)
         return;
     leave_flight(a);
     record(a, &s, answer->why ? answer->why : worker_of(a)->why);
+    visit_put_back(a);
+    if (UNLIKELY(worker_of(a)->misdeeds.n > 0) && misdeed_retries(a, &s))
+        send_once_more(a, s.done);
+    else
+        drive_request_done(a, s.done, !is_our_trouble(s.fail));
+}
+
+/* Without its answer the rest of a sequence would be another's fault. */
+void visit_unanswered(void *actor, const struct answer *answer)
+{
+    struct actor *a = actor;
+    struct sample s = answer->sample;
+
+    user_abandon(&a->user);
+    leave_flight(a);
+    record(a, &s, answer->why ? answer->why : "");
     visit_put_back(a);
     drive_request_done(a, s.done, !is_our_trouble(s.fail));
 }

@@ -52,6 +52,10 @@ bool worker_is_silent(const struct worker *w); /* stopped, and nothing in flight
 /* Ends the thread of a silent worker. Afterwards worker_last gives what was left. */
 void worker_join(struct worker *w);
 void worker_last(struct worker *w, struct worker_report *ret);
+/* Any thread, while the worker's runs: the rule is on, or off, when its count of threads says so.
+ */
+struct misdeed_seat;
+void worker_misdeed(struct misdeed_seat *seat, bool on);
 struct trace *worker_trace(struct worker *w); /* NULL without opts.trace; after worker_join */
 
 #endif

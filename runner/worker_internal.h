@@ -37,6 +37,9 @@ struct actor {
     const struct task *request;  /* in flight */
     struct visit *visit;         /* NULL: the form's bytes are what is sent */
     uint64_t sched_ns, start_ns; /* of the request; while waiting, sched_ns is the wake-up */
+    struct misdeed *misdeed;     /* its request in flight misbehaves so; NULL: it does not */
+    uint32_t series;             /* where the request in flight is recorded */
+    uint32_t retries;            /* of it, at once */
     bool leaving;                /* retires when its request has ended */
     bool paused;
 };
@@ -81,6 +84,20 @@ struct drive {
     };
 };
 
+/* ---- misdeed.c: who misbehaves ---- */
+
+#define MISDEEDS_MAX 64 /* rules that are on at the same time */
+struct misdeeds {
+    struct misdeed *v[MISDEEDS_MAX];
+    size_t n;
+};
+/* Draws for the request that the actor is about to send. */
+void misdeed_choose(struct actor *a);
+struct exchange *misdeed_send(struct actor *a, const struct request *r, client_done_fn *answered);
+void misdeed_over(struct actor *a); /* its request has ended */
+/* After a failure: may it be sent once more at once? Then it counts as a retry. */
+bool misdeed_retries(struct actor *a, const struct sample *s);
+
 struct worker_form {
     const struct request_form *form;
     const struct origin *origin; /* NULL: known only when rendered */
@@ -103,6 +120,7 @@ struct worker {
     struct actor_list in_flight;
     uint64_t n_in_flight;
     uint64_t n_users, users_peak; /* n_live of all drives; the most since the last report */
+    struct misdeeds misdeeds;     /* that are on; mostly none */
     struct visit_list visits;     /* unused ones */
     char why[WHY_MAX];            /* of the failure being recorded */
     struct request_text text;     /* of the request just rendered, or looked at */
@@ -133,6 +151,8 @@ uint64_t drive_users_wanted(const struct drive *d);
 void drive_request_done(struct actor *a, uint64_t now_ns, bool sent);
 
 void visit_begin(struct actor *a, const struct task *request, uint64_t sched_ns, uint64_t now_ns);
+/* An answer will not come: what it was to do is done, or failed. */
+void visit_unanswered(void *actor, const struct answer *answer);
 void visits_done(struct visit_list *l);
 
 /* The hot path's last step: into the delta, under the phase of its sched stamp. */

@@ -1,5 +1,6 @@
 unit_test(test_hist LIBS runner)
 unit_test(test_limits LIBS runner)
+unit_test(test_misdeed LIBS runner)
 unit_test(test_origins LIBS runner)
 unit_test(test_pace LIBS runner)
 unit_test(test_runner LIBS runner SOURCES run_fixture.c tiny_server.c LABEL func TIMEOUT 120)
