@@ -61,7 +61,8 @@ static void describe(struct campaign *c)
     r->n_endpoints = c->load.n_series;
     for (size_t i = 0; i < r->n_endpoints; i++) {
         const struct task *t = c->load.series[i];
-        r->endpoints[i].name = xstrdup(t->name);
+        r->endpoints[i].name = xstrdup(load_plan_series_name(&c->load, p->arena, (uint32_t)i));
+        r->endpoints[i].misdeed = xstrdup(misdeed_name(c->load.misdeeds[i]));
         r->endpoints[i].method = xstrdup(t->method);
         r->endpoints[i].user_class = xstrdup(c->load.classes[t->user_class].name);
     }

@@ -244,8 +244,10 @@ static void push_second(const struct campaign *c, struct watch *w)
             continue;
         for (uint32_t e = 0; e < s->n_tasks; e++) {
             const struct cell *cell = stats_peek(s, p, e);
-            if (cell &&
-                (!w->t->endpoint || strcmp(c->result->endpoints[e].name, w->t->endpoint) == 0))
+            const struct result_endpoint *at = &c->result->endpoints[e];
+            bool counts =
+                w->t->endpoint ? strcmp(at->name, w->t->endpoint) == 0 : endpoint_is_honest(at);
+            if (cell && counts)
                 cell_merge(sum, cell);
         }
     }

@@ -246,12 +246,13 @@ static void end_window(struct campaign *c, size_t slot, uint64_t t_ns)
         finish(c, slot, t_ns);
 }
 
-static struct window tick_counts(const struct stats *delta, uint64_t slow_ns)
+/* Of the first `n_series`: honest users alone say what is felt. */
+static struct window tick_counts(const struct stats *delta, uint32_t n_series, uint64_t slow_ns)
 {
     struct window w = { 0 };
 
     for (uint32_t p = delta->first_phase; p < delta->end_phase; p++) {
-        for (uint32_t t = 0; t < delta->n_tasks; t++) {
+        for (uint32_t t = 0; t < n_series; t++) {
             const struct cell *cell = stats_peek(delta, p, t);
             if (!cell)
                 continue;
@@ -269,7 +270,7 @@ static struct window tick_counts(const struct stats *delta, uint64_t slow_ns)
 void felt_tick(struct campaign *c, uint64_t t_ns, const struct stats *delta)
 {
     struct baseline *b = &c->baseline;
-    struct window tick = tick_counts(delta, b->known ? b->slow_ns : UINT64_MAX);
+    struct window tick = tick_counts(delta, c->load.n_honest, b->known ? b->slow_ns : UINT64_MAX);
     double units = units_at(c, t_ns) * ns_to_sec(TICK_NS);
 
     if (!b->known && phases_current(c)->kind == PHASE_BASELINE) {

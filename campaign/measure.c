@@ -37,8 +37,10 @@ static void add_to_result(struct campaign *c, uint32_t phase, uint32_t task,
     size_t p = MIN(phase, r->n_phases - 1);
 
     cell_merge(result_phase_cell(r, p, task), cell);
-    cell_merge(&r->phases[p].cell, cell);
     cell_merge(&r->endpoints[task].cell, cell);
+    if (!endpoint_is_honest(&r->endpoints[task]))
+        return;
+    cell_merge(&r->phases[p].cell, cell);
     cell_merge(&r->total, cell);
     cell_merge(c->second_cell, cell);
 }

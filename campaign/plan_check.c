@@ -36,7 +36,7 @@ static void endpoint_check(const struct check *c, const char *endpoint)
     size_t n = 0;
 
     for (uint32_t i = 0; i < c->p->load.n_series && n < NAMES_MAX; i++) {
-        names[n++] = c->p->load.series[i]->name;
+        names[n++] = load_plan_series_name(&c->p->load, c->ctx->arena, i);
         if (strcmp(names[n - 1], endpoint) == 0)
             return;
     }

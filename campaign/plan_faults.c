@@ -412,6 +412,7 @@ void faults_check(const struct param_ctx *ctx, const struct doc *root, struct pl
     name_faults(ctx, p);
     link_followers(ctx, p);
     proxies_check(ctx, p);
+    clients_check(ctx, p);
     if (ctx->diag->n == before)
         cycles_check(ctx, p);
     if (ctx->diag->n != before)

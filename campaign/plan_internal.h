@@ -15,6 +15,8 @@ void faults_load(const struct param_ctx *ctx, const struct doc *d, void *field);
 /* Whom it hits, as written: "shop"; "" when that is missing. */
 const char *fault_target(const struct fault_plan *f);
 /* Names, order, activations, and which proxy stands before the target; after all was read. */
+/* Whom client faults name, and the series for what those will do. */
+void clients_check(const struct param_ctx *ctx, struct plan *p);
 void faults_check(const struct param_ctx *ctx, const struct doc *root, struct plan *p);
 /* Thresholds that name what this plan does not have, or could never be met. */
 void thresholds_check(const struct param_ctx *ctx, const struct doc *root, const struct plan *p);

@@ -71,6 +71,7 @@ static void endpoint_done(struct result_endpoint *e)
     free(e->name);
     free(e->method);
     free(e->user_class);
+    free(e->misdeed);
     free(e->seconds);
     cell_done(&e->cell);
 }

@@ -35,10 +35,17 @@ struct result_second {
 
 struct result_endpoint {
     char *name, *method, *user_class;
+    char *misdeed; /* "slow-read": what its requests did wrong on purpose; honest: "" or NULL. Only
+                      honest ones count into totals, phases and rows. */
     struct cell cell;              /* whole run */
     struct result_second *seconds; /* only seconds in which something was seen, ascending */
     size_t n_seconds;
 };
+
+static inline bool endpoint_is_honest(const struct result_endpoint *e)
+{
+    return !e->misdeed || !*e->misdeed;
+}
 
 struct result_phase {
     char *name; /* "inject kill shop #2" */

@@ -116,6 +116,8 @@ struct json *endpoint_json(const struct result_endpoint *e)
     json_put_text(j, "name", e->name);
     json_put_text(j, "method", e->method);
     json_put_text(j, "user_class", e->user_class);
+    if (!endpoint_is_honest(e))
+        json_put_text(j, "misdeed", e->misdeed);
     return j;
 }
 

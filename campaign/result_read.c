@@ -135,6 +135,7 @@ void endpoint_from_json(const struct json *j, struct result_endpoint *e)
     e->name = name_text(j, "name");
     e->method = name_text(j, "method");
     e->user_class = name_text(j, "user_class");
+    e->misdeed = name_text(j, "misdeed");
 }
 
 static int seconds_from_json(const struct json *list, struct result_endpoint *e, struct err *err)

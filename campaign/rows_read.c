@@ -201,10 +201,12 @@ static void merge_pending(struct reader *rd, struct result_row *second)
 {
     for (size_t i = 0; i < rd->n_pending; i++) {
         const struct row *row = &rd->pending[i];
-        cell_merge(&rd->r->total, row->cell);
-        cell_merge(&rd->r->phases[row->phase].cell, row->cell);
         cell_merge(&rd->r->endpoints[row->endpoint].cell, row->cell);
         cell_merge(result_phase_cell(rd->r, row->phase, row->endpoint), row->cell);
+        if (!endpoint_is_honest(&rd->r->endpoints[row->endpoint]))
+            continue;
+        cell_merge(&rd->r->total, row->cell);
+        cell_merge(&rd->r->phases[row->phase].cell, row->cell);
         result_row_count(second, row->cell);
     }
 }

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
-#include "campaign/state.h"
+#include "campaign/client_port.h"
 #include "chaoslib/docker/events.h"
 
 /* A port that is free now: the demo target must come back on the same one after a kill. */
@@ -156,7 +156,10 @@ int setup_target(struct campaign *c, struct err *err)
         return -EIO;
     with.connect_to = c->connect_to;
     c->runner = runner_new(&with, err);
-    return c->runner ? 0 : -EIO;
+    if (!c->runner)
+        return -EIO;
+    client_port_init(c);
+    return 0;
 }
 
 /* The events are followed from before the first fault, so that each one's moment is known. */

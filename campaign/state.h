@@ -13,6 +13,7 @@
 #include "campaign/observed.h"
 #include "campaign/plan.h"
 #include "campaign/result.h"
+#include "chaoslib/client/port.h"
 #include "chaoslib/guardian.h"
 #include "chaoslib/journal.h"
 #include "runner/runner.h"
@@ -99,7 +100,8 @@ struct campaign {
     struct stats *delta, *second; /* of this tick; of this second */
 
     struct chaos_env env;
-    struct process_plan *rows; /* the plan's processes and the embedded target */
+    struct client_port client_port; /* env.client */
+    struct process_plan *rows;      /* the plan's processes and the embedded target */
     size_t n_rows;
     char *target_url, *connect_to;
     struct latch *abort, *hurry;

@@ -85,6 +85,13 @@ const struct fault_kind *const fault_catalog[] = {
     &fault_host_fds,
 
     /* by the load itself */
+    &fault_client_slow_read,
+    &fault_client_slow_send,
+    &fault_client_half_open,
+    &fault_client_abort,
+    &fault_client_tls_stall,
+    &fault_client_big_headers,
+    &fault_client_retry_storm,
 
     /* by Pumba */
     &fault_pumba,

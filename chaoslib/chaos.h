@@ -30,6 +30,7 @@ struct processes;     /* process/process.h: named processes of the plan */
 struct proxies;       /* proxy/proxy.h: the embedded fault proxies */
 struct docker;        /* docker/engine.h: one container engine */
 struct docker_events; /* docker/events.h: its event stream */
+struct client_port;   /* client/port.h: the load */
 struct journal;       /* journal.h */
 struct guardian;      /* guardian.h */
 
@@ -39,6 +40,7 @@ struct chaos_env {
     struct proxies *proxies;
     struct docker *docker;               /* NULL when nothing in the plan needs an engine */
     struct docker_events *docker_events; /* with docker */
+    const struct client_port *client;    /* NULL: there is no load */
     struct journal *journal;             /* NULL only in dry runs and unit tests */
     struct guardian *guardian;           /* NULL only in dry runs and unit tests */
     bool dry_run;

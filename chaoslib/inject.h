@@ -42,6 +42,9 @@ extern const struct fault_kind fault_process_cpu, fault_process_memory, fault_pr
     fault_docker_disk_fill, fault_docker_fds;
 
 /* ---- the load itself: client/ ---- */
+extern const struct fault_kind fault_client_slow_read, fault_client_slow_send,
+    fault_client_half_open, fault_client_abort, fault_client_tls_stall, fault_client_big_headers,
+    fault_client_retry_storm;
 
 /* ---- Pumba: pumba/ ---- */
 extern const struct fault_kind fault_pumba;

@@ -168,7 +168,7 @@ static void world_init(struct world *w, const struct story *s, struct result *r)
                                        .duration_ns = 60 * SEC };
     w->c = (struct campaign){ .opts = &w->opts,
                               .plan = &w->plan,
-                              .load = { .parts = &w->part, .n_parts = 1 },
+                              .load = { .parts = &w->part, .n_parts = 1, .n_honest = 1 },
                               .result = r,
                               .slots = &w->slot,
                               .n_slots = 1,
