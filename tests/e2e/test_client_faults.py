@@ -34,7 +34,7 @@ class Server:
 
     def __init__(self, body=2, silent=False, tls=None):
         self.body, self.silent, self.tls = body, silent, tls
-        self.seen, self.requests, self.lock = [], [], threading.Lock()
+        self.seen, self.requests, self.lock, self.limit = [], [], threading.Lock(), 1000
         self.socket = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         self.port = self.socket.getsockname()[1]
@@ -85,7 +85,9 @@ class Server:
 
     def answer(self, peer, seen, path):
         body = b"x" * (self.body if path.startswith("/big") else 2)
-        status = "500 Oh" if path.startswith("/fail") else "200 OK"
+        with self.lock:
+            held = sum(s.ended is None and not s.heads and s is not seen for s in self.seen)
+        status = "500 Oh" if path.startswith("/fail") or held > self.limit else "200 OK"
         began = time.monotonic()
         peer.sendall(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
         seen.send_time = max(seen.send_time, time.monotonic() - began)
@@ -279,6 +281,27 @@ def test_a_class_misbehaves_and_the_other_does_not():
     assert set(ends) == {"GET /good", "GET /bad", "GET /bad (abort)"} and ends["GET /bad (abort)"] > 5, ends
     assert r.result["faults"][0]["target"] == "the load's users bad"
     sums_agree(r.result)
+
+
+def test_fewer_honest_requests_are_not_felt():
+    server = Server()
+    result, ends = play(server, "half-open: {client: web, hold: 300ms, percent: 90%}", users=10, seconds=5, at="2s", duration="1500ms")
+    fault = result["faults"][0]
+    assert count(ends, "GET /ok (half-open)") >= 20, ends
+    assert not fault["felt"] and fault["requests_lost"] == 0 and fault["good_share"] > 0.9, fault
+
+
+def test_failures_of_honest_users_are_felt():
+    server = Server()
+    server.limit = 5  # connections of misbehaving users fill it; then all answers are errors
+    with folder() as f:
+        plan = f / "plan.yaml"
+        plan.write_text(f"target: http://127.0.0.1:{server.port}\nseed: 3\nload: {{users: 20, duration: 5s}}\nhttp: {{keep_alive: false}}\n"
+                        "users: [{name: web, think: constant(50ms), tasks: [{get: /ok}]}]\n"
+                        "faults:\n  - half-open: {client: any, hold: 1h, percent: 30%}\n    at: 2s\n    duration: 1500ms\n")
+        r = run("run", plan, out=f / "out").expect(0)
+    fault = r.result["faults"][0]
+    assert fault["felt"] and fault["requests_lost"] > 0, fault
 
 
 def test_faults_do_not_change_what_users_choose():
