@@ -202,6 +202,7 @@ def test_no_kind_is_missing():
     elsewhere |= {"corrupt", "duplicate", "reorder", "partition"}  # test_net.py
     elsewhere |= {"limits", "disconnect", "remove"}  # test_docker_faults.c
     elsewhere |= {"pumba"}  # test_pumba.py
+    elsewhere |= {"slow-read", "slow-send", "half-open", "abort", "tls-stall", "big-headers", "retry-storm"}  # test_client_faults.py
     assert len(known) >= 20 and known == {row[0] for row in HELD_KINDS + AT_ONCE_KINDS} | elsewhere, known
 
 
