@@ -50,6 +50,18 @@ static void deed_done(void *arg, const struct answer *a)
     wire_bury(d->wire);
 }
 
+/* Of a wire that is known to have one. */
+static struct deed *its_deed(const struct wire *w)
+{
+    return w->arg;
+}
+
+/* Honest users, who are many, carry no pointer for it. */
+struct deed *deed_of(const struct wire *w)
+{
+    return w->done == deed_done ? w->arg : NULL;
+}
+
 static void deed_over(struct deed *d)
 {
     conn_close(&d->wire->conn);
@@ -90,7 +102,7 @@ static void hold_ended(struct timer *t)
 /* Which bytes it says before it falls silent; NULL: none could be made. */
 static const char *first_words(struct wire *w, size_t *ret_len, struct err *err)
 {
-    struct deed *d = w->deed;
+    struct deed *d = its_deed(w);
 
     *ret_len = d->rule->sends_half ? w->request.len / 2 : 0;
     if (d->rule->kind != MISDEED_TLS_STALL)
@@ -102,7 +114,7 @@ static const char *first_words(struct wire *w, size_t *ret_len, struct err *err)
 static void hold_opened(struct conn *c)
 {
     struct wire *w = wire_of(c);
-    struct deed *d = w->deed;
+    struct deed *d = its_deed(w);
     struct err err = { 0 };
     uint64_t now = clock_now_ns();
     struct conn_message m = { .now_ns = now, .deadline_ns = now + d->rule->hold_ns + NS_PER_HOUR };
@@ -169,8 +181,8 @@ static void abort_opened(struct conn *c)
                                          .len = w->request.len,
                                          .now_ns = c->stage_began_ns,
                                          .deadline_ns = w->deadline_ns });
-    if (w->deed->rule->after_bytes == 0) /* not from here: this may be inside deed_send */
-        timer_set(timers_of(w->deed), &w->deed->timer, 0, reset_when_sent);
+    if (its_deed(w)->rule->after_bytes == 0) /* not from here: this may be inside deed_send */
+        timer_set(timers_of(its_deed(w)), &its_deed(w)->timer, 0, reset_when_sent);
 }
 
 /* An answer that is shorter is reset at its end. */
@@ -180,8 +192,8 @@ static void abort_received(struct conn *c, const char *data, size_t len)
 
     wire_begin_event(client_of(w));
     http1_feed(&w->parser, data, len);
-    if (c->bytes_in >= w->deed->rule->after_bytes || w->parser.state != HTTP1_MORE)
-        reset_now(w->deed);
+    if (c->bytes_in >= its_deed(w)->rule->after_bytes || w->parser.state != HTTP1_MORE)
+        reset_now(its_deed(w));
 }
 
 static void abort_closed(struct conn *c, enum fail_class why_class, const char *why)
@@ -248,7 +260,6 @@ struct exchange *deed_send(struct client *c, const struct request *r,
     own.close = true;
     if (rule->kind == MISDEED_BIG_HEADERS)
         own.bytes = d->bytes = inflated(r, rule, &own.len);
-    w->deed = d;
     w->done = deed_done;
     w->arg = d;
     w->conn.events = events_of[rule->kind];
@@ -264,10 +275,11 @@ void deed_end(struct client *c, const struct misdeed_rule *rule)
     struct wire *w;
 
     LIST_FOREACH (w, &native_of(c)->wires, all) {
-        if (!w->deed || w->deed->rule != rule || !w->is_busy)
+        struct deed *d = deed_of(w);
+        if (!d || d->rule != rule || !w->is_busy)
             continue;
         if (misdeed_is_held(rule->kind) && w->conn.state == CONN_OPEN)
-            timer_set(timers_of(w->deed), &w->deed->timer, 0, hold_ended);
+            timer_set(timers_of(d), &d->timer, 0, hold_ended);
         else
             conn_cut(&w->conn, FAIL_INTERRUPTED, "cut at the end of the fault");
     }

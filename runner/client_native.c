@@ -51,7 +51,7 @@ static void free_dead(struct native *n)
         struct wire *w = n->dead;
         n->dead = w->next;
         http1_done(&w->parser);
-        deed_free(w->deed);
+        deed_free(deed_of(w));
         free(w);
     }
 }

@@ -21,7 +21,6 @@ struct wire {
     client_done_fn *done;
     void *arg;
     uint64_t deadline_ns, first_send_ns, idle_since_ns, rested_ns;
-    struct deed *deed; /* what it does wrong on purpose (client_deed.c); NULL: nothing */
 };
 
 struct native {
@@ -74,6 +73,8 @@ void wire_tell(struct wire *w, enum fail_class why_class, const char *why);
 struct exchange *deed_send(struct client *c, const struct request *r,
                            const struct misdeed_rule *rule, client_done_fn *done, void *arg);
 void deed_end(struct client *c, const struct misdeed_rule *rule);
+/* What it does wrong on purpose; NULL: nothing. */
+struct deed *deed_of(const struct wire *w);
 void deed_free(struct deed *d);
 
 #endif

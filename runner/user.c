@@ -155,13 +155,12 @@ static uint64_t stream_of(uint32_t part, uint64_t number, uint32_t life)
 
 void user_init(struct user *u, const struct user_id *id, uint64_t seed)
 {
-    *u = (struct user){ .part = id->part,
+    *u = (struct user){ .part = (uint16_t)id->part,
                         .user_class = id->user_class,
                         .life = id->life,
                         .number = id->number,
                         .id = id->id,
                         .left = id->left };
-    u->stream = stream_of(id->part, id->number, id->life);
     rng_seed(&u->choice, seed, stream_of(id->part, id->number, id->life));
     rng_seed(&u->data, seed, stream_of(id->part, id->number, id->life) | 1);
 }
@@ -202,20 +201,27 @@ struct user_move user_wake(struct user *u, const struct cast *c, uint64_t at_ns)
     u->left--;
     u->task = cast_pick(c, u->user_class, u->iteration, &u->choice);
     u->think_ns = think_draw(&c->plan->classes[u->user_class].think, &u->choice);
-    u->turn = u->iteration++;
+    u->iteration++;
     u->step = 0;
     u->begun_ns = at_ns;
     return send_step(u, at_ns);
 }
 
+static uint64_t arrival_stream(uint32_t part, uint64_t n)
+{
+    return UINT64_C(1) << 63 ^ stream_of(part, n, 0);
+}
+
 double user_lot(const struct user *u, uint64_t seed, bool whole)
 {
+    uint64_t turn = u->is_arrival ? 0 : u->iteration;
     struct rng r;
 
     if (!whole)
-        seed +=
-            (u->turn + 1) * UINT64_C(0x9e3779b97f4a7c15) + u->step * UINT64_C(0xd1b54a32d192ed03);
-    rng_seed(&r, seed, u->stream);
+        seed += (turn + 1) * UINT64_C(0x9e3779b97f4a7c15) + u->step * UINT64_C(0xd1b54a32d192ed03);
+    rng_seed(&r, seed,
+             u->is_arrival ? arrival_stream(u->part, u->arrival)
+                           : stream_of(u->part, u->number, u->life));
     return rng_unit(&r);
 }
 
@@ -246,20 +252,19 @@ struct user_move user_next(struct user *u, const struct cast *c, uint64_t now_ns
 
 void arrival_rng(struct rng *r, uint64_t seed, uint32_t part, uint64_t n)
 {
-    rng_seed(r, seed, UINT64_C(1) << 63 ^ stream_of(part, n, 0));
+    rng_seed(r, seed, arrival_stream(part, n));
 }
 
 struct user_move user_arrive(struct user *u, uint64_t seed, uint64_t n, const struct task *task,
                              uint64_t at_ns)
 {
-    u->stream = UINT64_C(1) << 63 ^ stream_of(u->part, n, 0);
-    u->turn = 0;
-    rng_seed(&u->data, seed, u->stream | 1);
+    u->is_arrival = true;
+    u->arrival = n;
+    rng_seed(&u->data, seed, arrival_stream(u->part, n) | 1);
     u->task = task;
     u->think_ns = 0;
     u->left = 0;
     u->iteration++;
     u->step = 0;
-    u->begun_ns = at_ns;
     return send_step(u, at_ns);
 }

@@ -38,7 +38,9 @@ int64_t spread_next(struct spread *s);
 uint64_t spread_max(const struct load_plan *plan, const struct load_plan_part *p);
 
 struct user {
-    uint32_t part, user_class;
+    uint16_t part;
+    bool is_arrival; /* of open load: of what it does now, in the seed's terms, `arrival` tells */
+    uint32_t user_class;
     uint32_t life;      /* how often a user of this number began before */
     uint32_t step;      /* within a sequence */
     uint64_t number;    /* from 0, within the part */
@@ -46,9 +48,12 @@ struct user {
     uint64_t iteration; /* begun so far */
     uint64_t left;      /* iterations it may still begin */
     const struct task *task;
-    uint64_t begun_ns, think_ns; /* of this iteration */
-    uint64_t stream, turn;       /* of what it does now, in the seed's terms: see user_lot */
-    struct rng choice, data;     /* two streams: what templates draw must not shift the choices */
+    union {
+        uint64_t begun_ns; /* of this iteration */
+        uint64_t arrival;  /* its number, from 0 */
+    };
+    uint64_t think_ns;
+    struct rng choice, data; /* two streams: what templates draw must not shift the choices */
     struct vars vars;
     struct cookies cookies;
 };

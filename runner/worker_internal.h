@@ -39,7 +39,7 @@ struct actor {
     uint64_t sched_ns, start_ns; /* of the request; while waiting, sched_ns is the wake-up */
     struct misdeed *misdeed;     /* its request in flight misbehaves so; NULL: it does not */
     uint32_t series;             /* where the request in flight is recorded */
-    uint32_t retries;            /* of it, at once */
+    uint16_t retries;            /* of it, at once */
     bool leaving;                /* retires when its request has ended */
     bool paused;
 };

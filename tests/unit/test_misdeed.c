@@ -27,10 +27,10 @@ static void test_lots_are_even_and_repeatable(void **state)
     struct user u = user_number(5), again = user_number(5);
 
     (void)state;
-    for (u.turn = 0; u.turn < DRAWS; u.turn++) {
+    for (u.iteration = 0; u.iteration < DRAWS; u.iteration++) {
         double lot = user_lot(&u, 99, false);
 
-        again.turn = u.turn;
+        again.iteration = u.iteration;
         assert_true(lot >= 0 && lot < 1);
         assert_true(user_lot(&again, 99, false) == lot);
         below[0] += lot < 0.01;
@@ -55,9 +55,11 @@ static void test_lots_differ(void **state)
     u.step = 1;
     assert_true(lot != user_lot(&u, 1, false));
     u.step = 0;
-    u.turn = 1;
+    u.iteration = 1;
     assert_true(lot != user_lot(&u, 1, false));
-    assert_true(user_lot(&u, 1, true) == user_lot(&(struct user){ .stream = u.stream }, 1, true));
+    assert_true(
+        user_lot(&u, 1, true) ==
+        user_lot(&(struct user){ .part = u.part, .number = u.number, .life = u.life }, 1, true));
 }
 
 /* Drawing moves neither the choices nor the data of a user. */
