@@ -165,8 +165,8 @@ def test_slow_read_drains_at_its_rate():
 
 
 def test_slow_read_pauses():
-    server = Server(body=3_000_000)
-    _, ends = play(server, "slow-read: {client: any, pause: 800ms, percent: 50%}", path="/big", seconds=5, duration="3s")
+    server = Server(body=1_500_000)
+    _, ends = play(server, "slow-read: {client: any, pause: 800ms, percent: 50%}", path="/big", seconds=11, duration="8s")
     assert ends["GET /big (slow-read)"]["totals"]["successes"] >= 2, ends
     paused = [s for s in server.all_ended() if s.send_time >= 0.7]
     assert len(paused) >= ends["GET /big (slow-read)"]["totals"]["successes"], [s.send_time for s in server.seen]
