@@ -42,7 +42,7 @@ def lateness(run):
 def test_lab13_with_native_kills():
     port, since = unused_port(), int(time.time())
     text = (ROOT / "examples" / "lab13-docker.yaml").read_text()
-    for long, short in (("for: 60s", "for: 26s"), ("at: 20s", "at: 8s"), ("every: 10s", "every: 6s")):
+    for long, short in (("for: 60s", "for: 36s"), ("at: 20s", "at: 12s"), ("every: 10s", "every: 8s")):
         assert long in text
         text = text.replace(long, short)
     with folder() as f, ENGINE.container("httpd:1", port=port) as shop:
