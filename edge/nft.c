@@ -332,6 +332,19 @@ int nft_has_table(enum nft_family family, const char *table, struct err *err)
     return rc == 0 && !is_there ? 1 : rc;
 }
 
+int nft_remove_table(struct nft *n, enum nft_family family, const char *table, struct err *err)
+{
+    int rc = nft_has_table(family, table, err);
+
+    if (rc != 0)
+        return MIN(rc, 0);
+    struct nft_batch *b = nft_batch_new(n);
+    nft_del_table(b, family, table);
+    rc = nft_commit(b, err);
+    nft_batch_free(b);
+    return rc;
+}
+
 static int add_up(const struct nlmsghdr *h, void *arg)
 {
     struct nftnl_rule *r = nftnl_rule_alloc();

@@ -97,6 +97,9 @@ void nft_queue(struct nft_rule *r, uint16_t queue, bool compat);
 /* ---- looking ---- */
 /* 0 there, 1 not there; seen by a socket of its own. */
 int nft_has_table(enum nft_family family, const char *table, struct err *err) MUST_CHECK;
+/* One of ours, in a batch of its own; 0 also when it is not there any more. */
+int nft_remove_table(struct nft *n, enum nft_family family, const char *table,
+                     struct err *err) MUST_CHECK;
 /* Packets that the counters of one chain have seen. */
 int nft_count(struct nft *n, enum nft_family family, const char *table, const char *chain,
               uint64_t *ret_packets, struct err *err) MUST_CHECK;

@@ -264,14 +264,9 @@ static int probe(struct holder *h, struct err *err)
 /* What is still held is answered at once. */
 static int take_out(struct holder *h, struct err *err)
 {
-    struct nft_batch *b;
-
     if (!h->is_in)
         return 0;
-    b = nft_batch_new(h->nft);
-    nft_del_table(b, NFT_INET, h->table);
-    int rc = nft_commit(b, err);
-    nft_batch_free(b);
+    int rc = nft_remove_table(h->nft, NFT_INET, h->table, err);
     if (rc < 0)
         return rc;
     h->is_in = false;

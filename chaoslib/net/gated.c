@@ -158,24 +158,11 @@ static int open_gate(struct gated *s, struct err *err)
     return rc;
 }
 
-static int shut_one(struct gated *s, enum nft_family family, struct err *err)
-{
-    int rc = nft_has_table(family, s->table, err);
-
-    if (rc != 0)
-        return rc < 0 ? rc : 0;
-    struct nft_batch *b = nft_batch_new(s->nft);
-    nft_del_table(b, family, s->table);
-    rc = nft_commit(b, err);
-    nft_batch_free(b);
-    return rc;
-}
-
 static int shut_gate(struct gated *s, struct err *err)
 {
-    int rc = shut_one(s, NFT_INET, err);
+    int rc = nft_remove_table(s->nft, NFT_INET, s->table, err);
 
-    return rc < 0 ? rc : shut_one(s, NFT_NETDEV, err);
+    return rc < 0 ? rc : nft_remove_table(s->nft, NFT_NETDEV, s->table, err);
 }
 
 /* ---- the steps ---- */

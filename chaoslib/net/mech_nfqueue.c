@@ -367,11 +367,7 @@ static int nfqueue_revert(void *state, uint64_t drain_ns, struct err *err)
     if (stop_taking(s, err) < 0)
         return -EIO;
     drain(s, drain_ns);
-    struct nft_batch *b = nft_batch_new(s->nft);
-    nft_del_table(b, NFT_INET, s->table);
-    rc = nft_commit(b, err);
-    nft_batch_free(b);
-    return rc;
+    return nft_remove_table(s->nft, NFT_INET, s->table, err);
 }
 
 static void nfqueue_mech_close(void *state)

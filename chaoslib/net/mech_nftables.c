@@ -220,26 +220,13 @@ static void nftables_close(void *state)
     free(s);
 }
 
-static int remove_table(struct state *s, enum nft_family family, struct err *err)
-{
-    int rc = nft_has_table(family, s->table, err);
-
-    if (rc != 0)
-        return rc < 0 ? rc : 0;
-    struct nft_batch *b = nft_batch_new(s->nft);
-    nft_del_table(b, family, s->table);
-    rc = nft_commit(b, err);
-    nft_batch_free(b);
-    return rc;
-}
-
 static int nftables_revert(void *state, uint64_t drain_ns, struct err *err)
 {
     struct state *s = state;
-    int rc = remove_table(s, NFT_INET, err);
+    int rc = nft_remove_table(s->nft, NFT_INET, s->table, err);
 
     (void)drain_ns; /* nothing is held */
-    return rc < 0 ? rc : remove_table(s, NFT_NETDEV, err);
+    return rc < 0 ? rc : nft_remove_table(s->nft, NFT_NETDEV, s->table, err);
 }
 
 static int look(struct state *s, enum nft_family family, const char *chain, bool in,

@@ -227,10 +227,7 @@ static int take_out(struct redirector *x, struct err *err)
         return rc;
     proxies_free(TAKE(x->proxies));
     x->out_ns = clock_now_ns();
-    b = nft_batch_new(x->nft);
-    nft_del_table(b, NFT_INET, x->table);
-    rc = nft_commit(b, err);
-    nft_batch_free(b);
+    rc = nft_remove_table(x->nft, NFT_INET, x->table, err);
     if (rc < 0)
         return rc;
     x->is_in = false;
