@@ -1,12 +1,12 @@
-/* All mechanisms, best first. All of them end with the holder; netem and htb leave an idle qdisc
- * then. netem is the field's yardstick, and loses nothing that it holds, so it comes before what
- * works in user space; htb can do no more than nfqueue, and comes last. */
+/* All mechanisms, safest first. All of them end with the holder; netem and htb leave an idle qdisc
+ * then, which the journal has to remove, so they come after what leaves nothing. Whoever wants the
+ * field's yardstick, or its throughput, asks for netem. */
 #include <string.h>
 
 #include "chaoslib/net/mech.h"
 
 const struct net_mech *const net_mechs[] = {
-    &net_mech_nftables, &net_mech_netem, &net_mech_nfqueue, &net_mech_htb, NULL,
+    &net_mech_nftables, &net_mech_nfqueue, &net_mech_netem, &net_mech_htb, NULL,
 };
 
 const struct net_mech *net_mech_find(const char *name)
