@@ -250,34 +250,8 @@ static int native_rm(struct native *n)
 
 static int native_exec(struct native *n)
 {
-    const struct pumba_line *l = n->line;
-
-    native_begin(n, "exec");
-    buf_adds(&n->faults, ", command: [");
-    if (l->exec_args.n) {
-        native_quote(&n->faults, l->exec_command);
-        for (size_t i = 0; i < l->exec_args.n; i++) {
-            buf_adds(&n->faults, ", ");
-            native_quote(&n->faults, l->exec_args.v[i]);
-        }
-    } else {
-        struct strs words;
-        if (pumba_words(l->exec_command, n->arena, &words, n->err) < 0)
-            return err_wrap(n->err, "--command");
-        for (size_t i = 0; i < words.n; i++) {
-            buf_adds(&n->faults, i ? ", " : "");
-            native_quote(&n->faults, words.v[i]);
-        }
-        if (words.n > 1)
-            native_note(n,
-                        "on Docker, Pumba runs '%.60s' as one word, a program of that name; here "
-                        "it is cut into words",
-                        l->exec_command);
-    }
-    buf_adds(&n->faults, "]");
-    native_end(n, 0);
-    native_note(n, "a command cannot be undone by itself");
-    return 0;
+    return err_set(n->err, ERR_USAGE, EINVAL,
+                   "exec has no equivalent: let Pumba do it, by  pumba: {run: \"exec …\"}");
 }
 
 /* ---- the whole ---- */

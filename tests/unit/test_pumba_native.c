@@ -61,9 +61,6 @@ static const struct {
     { "restart --timeout 2500ms x", { "restart: " X1 ", grace: 2s}" } },
     { "rm --force=false x", { "remove: " X1 ", allow: true, force: false, volumes: true}" } },
     { "rm --links --volumes=false x", { "--links has no equivalent", "volumes: false" } },
-    { "exec x", { "cut into words", "command: ['kill', '1']" } },
-    { "exec --command sh --args -c --args 'echo it''s' x",
-      { "command: ['sh', '-c', 'echo its']" } },
     { "netem -d 9s delay x",
       { "latency: " X1 ", delay: 100ms, jitter: 10ms, correlation: 20%" EGRESS "}",
         "duration: 9s" } },
@@ -125,6 +122,7 @@ static void what_has_no_equivalent_is_said(void **state)
     } bad[] = {
         { "--runtime containerd kill x", "--runtime containerd has no equivalent: only an engine "
                                          "with Docker's API" },
+        { "exec x", "exec has no equivalent: let Pumba do it, by  pumba: {run: \"exec …\"}" },
         { "kill 're2:(?i)shop'", "'(?i)shop' in the pattern is RE2's alone: write it as a POSIX "
                                  "extended one" },
         { "kill 're2:a+?'",
