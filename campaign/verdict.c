@@ -99,7 +99,9 @@ void verdict_decide(struct campaign *c)
     else if ((why = broken_thresholds(r)))
         decide(r, VERDICT_FAIL, EXIT_FAILED, why);
     else if (r->n_thresholds)
-        decide(r, VERDICT_PASS, EXIT_PASS, xasprintf("all %zu thresholds hold", r->n_thresholds));
+        decide(r, VERDICT_PASS, EXIT_PASS,
+               r->n_thresholds == 1 ? xstrdup("the threshold holds")
+                                    : xasprintf("all %zu thresholds hold", r->n_thresholds));
     else
         decide(r, VERDICT_PASS, EXIT_PASS, xstrdup("no thresholds were set: nothing was judged"));
 }
