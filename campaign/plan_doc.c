@@ -323,3 +323,69 @@ void plan_doc_man(struct buf *out)
     write_all(&man, out);
     buf_adds(out, ".SH SEE ALSO\n.BR chaos\\-load (1)\n");
 }
+
+/* ---- all kinds at a glance ---- */
+
+static const char *undone_by(const struct fault_kind *k)
+{
+    if (k->flags & FAULT_FREE)
+        return "the kernel, with the run";
+    return k->flags & FAULT_INTRUSIVE ? "nothing" : "the run, else the guardian, else `recover`";
+}
+
+static char *keys_of(const struct fault_kind *k)
+{
+    auto_buf struct buf out = BUF_INIT(0);
+    const char *space = "";
+
+    for (size_t i = 0; i < k->params->n; i++) {
+        const char *key = k->params->rows[i].name;
+        if (strcmp(key, k->backend) == 0)
+            continue;
+        buf_addf(&out, "%s`%s`", space, key);
+        space = " ";
+    }
+    return buf_take(&out);
+}
+
+/* One row tells of all backends on which a kind takes the same keys and ends the same way. */
+static bool same_row(const struct fault_kind *a, const struct fault_kind *b)
+{
+    auto_free char *keys_a = keys_of(a), *keys_b = keys_of(b);
+
+    return strcmp(a->name, b->name) == 0 && strcmp(keys_a, keys_b) == 0 &&
+           undone_by(a) == undone_by(b);
+}
+
+static bool stands_above(const struct fault_kind *const *k)
+{
+    for (const struct fault_kind *const *earlier = fault_catalog; earlier < k; earlier++)
+        if (same_row(*earlier, *k))
+            return true;
+    return false;
+}
+
+static void put_kind(const struct fault_kind *const *k, struct buf *out)
+{
+    auto_free char *keys = keys_of(*k);
+    const char *space = "";
+
+    buf_addf(out, "| `%s` | ", (*k)->name);
+    for (const struct fault_kind *const *same = k; *same; same++)
+        if (same_row(*k, *same)) {
+            buf_addf(out, "%s%s", space, (*same)->backend);
+            space = " ";
+        }
+    buf_adds(out, " | ");
+    md_escaped(out, (*k)->summary);
+    buf_addf(out, " | %s | %s |\n", keys, undone_by(*k));
+}
+
+void plan_doc_faults(struct buf *out)
+{
+    buf_adds(out,
+             "| fault | on | what it does | parameters | undone by |\n|---|---|---|---|---|\n");
+    for (const struct fault_kind *const *k = fault_catalog; *k; k++)
+        if (!stands_above(k))
+            put_kind(k, out);
+}

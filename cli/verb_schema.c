@@ -14,7 +14,9 @@ static int schema(const struct verb *v, const struct verb_args *args)
         fprintf(stderr, "chaos-load: schema takes no file; it prints to standard output\n");
         return EXIT_USAGE;
     }
-    if (opt_given(args, "markdown"))
+    if (opt_given(args, "faults"))
+        plan_doc_faults(&out);
+    else if (opt_given(args, "markdown"))
         plan_doc_markdown(&out);
     else
         plan_schema(&out);
@@ -24,13 +26,14 @@ static int schema(const struct verb *v, const struct verb_args *args)
 
 static const struct opt schema_options[] = {
     { "markdown", 0, OPT_NONE, NULL, "every key as a page to read (docs/PLAN.md)", NULL, NULL },
+    { "faults", 0, OPT_NONE, NULL, "every kind of fault as a table (docs/FAULTS.md)", NULL, NULL },
     { 0 },
 };
 
 const struct verb verb_schema = {
     .name = "schema",
     .summary = "print the JSON Schema of plans, for editors",
-    .usage = "schema [--markdown]",
+    .usage = "schema [--markdown | --faults]",
     .description =
         "Editors that know JSON Schema complete and check plans with it. Printed from the same "
         "tables that read plans, so it cannot fall behind.",

@@ -120,6 +120,22 @@ def test_plan_md_is_the_printed_one():
         assert f.read() == said("schema", "--markdown"), "run: chaos-load schema --markdown > docs/PLAN.md"
 
 
+def test_the_table_of_faults_is_the_printed_one():
+    """`test_printed.py CHAOS_LOAD ROOT --bless` writes it."""
+    path = os.path.join(ROOT, "docs", "FAULTS.md")
+    with open(path, encoding="utf-8") as f:
+        text = f.read()
+    begin, end = "<!-- printed by `chaos-load schema --faults`; a test compares -->\n\n", "\n<!-- end -->"
+    before, rest = text.split(begin)
+    old, after = rest.split(end)
+    new = said("schema", "--faults")
+    if "--bless" in sys.argv and old != new:
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(before + begin + new + end + after)
+        return
+    assert old == new, f"run: test_printed.py build/dev/cli/chaos-load . --bless"
+
+
 def test_plan_md_tells_every_key_of_the_schema():
     text, schema = said("schema", "--markdown"), json.loads(said("schema"))
     for part in [schema, *schema["$defs"].values()]:
