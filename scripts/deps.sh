@@ -31,8 +31,8 @@ declare -A modules=(
 packages_for() {
     local purpose
     for purpose in "$@"; do
-        # The compiler runtime of libFuzzer is a package of its own, named after clang's version.
-        [ "$purpose" != fuzz ] || printf '%s\n' "libclang-rt-$(clang_version)-dev"
+        # The runtime of clang's sanitizers and of libFuzzer is a package of its own, named after its version.
+        [[ $purpose != fuzz && $purpose != lint ]] || printf '%s\n' "libclang-rt-$(clang_version)-dev"
         tr -s ' \n' '\n' <<<"${packages[$purpose]}"
     done | sort -u
 }

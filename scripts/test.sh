@@ -8,8 +8,8 @@ usage() {
     cat <<'END'
 usage: scripts/test.sh [--quick | --only LABEL | --fuzz] [--help]
 
-  (nothing)      everything: the release build with its end-to-end tests, the threaded tests under the
-                 thread sanitizer, a clang build, then all tests and gates under the address sanitizer
+  (nothing)      everything: what is about time in the release build, the threaded tests in a clang build
+                 with the thread sanitizer, then all else and the gates under the address sanitizer
   --quick        the unit tests, fuzz corpora and fast gates
   --only LABEL   the tests of one label: unit func e2e fuzz lint thread
   --fuzz         builds the fuzz targets and runs each for 30 s (CHAOS_FUZZ_SECONDS changes that)
@@ -41,41 +41,40 @@ run_ctest() {
         (cd "$folder" && ctest -j "$jobs" --output-on-failure "$@") 2>&1 || rc=$?
         echo "$rc" >"$log.rc"
     } | tee "$log" | { grep --line-buffered -v -e 'tests passed, ' -e '^Label Time Summary' -e ' sec\*proc ' || true; }
+    note_skipped "$folder/Testing/Temporary/LastTest.log"
     return "$(cat "$log.rc")"
 }
 
-# Why each skipped test was skipped: the last line that it said.
-tell_skipped() {
-    local details=$1/Testing/Temporary/LastTest.log
-    grep -q 'Skipped' "$log" && [ -f "$details" ] || return 0
-    say "skipped on this machine, and why"
+# Why each skipped test of this stage was skipped: the last line that it said.
+note_skipped() {
+    [ -f "$1" ] || return 0
     sed -n 's/.*Test *#[0-9]*: \([^ ]*\) .*Skipped.*/\1/p' "$log" | sort -u | while IFS= read -r name; do
         awk -v name="$name" '
             / Testing: / { inside = $NF == name }
             inside && /^<end of output>/ { print "   " name ": " last }
-            NF { last = $0 }' "$details"
-    done
+            NF { last = $0 }' "$1"
+    done >>"$log.skipped"
 }
 
+tell_skipped() {
+    [ -s "$log.skipped" ] || return 0
+    say "skipped on this machine, and why"
+    sort -u "$log.skipped"
+}
+
+# Each test runs once, in the build that suits it (tests/e2e/timing.cmake says which are about time). A neighbour
+# on the machine can spoil a figure once; a test that fails twice has found something.
 release_stage() {
     build_preset release || return 1
     say "test: release build, where timing is the subject"
-    # A neighbour on the machine can spoil a figure once; a test that fails twice has found something.
-    # Texts, examples and reports are the same in every build: they are tested once, below.
-    run_ctest "$root/build/release" -L 'e2e|func' --no-tests=ignore --repeat until-pass:2 \
-        -E '^(examples|printed|bad_input|command_line|e2e_report_.*|proxy_shop|test_safety)$'
+    run_ctest "$root/build/release" -L timing --no-tests=error --repeat until-pass:2
 }
 
+# All of it is built: clang's warnings are errors, too.
 tsan_stage() {
     build_preset tsan || return 1
     say "test: threads, under the thread sanitizer"
-    run_ctest "$root/build/tsan" -L thread --no-tests=ignore
-}
-
-clang_stage() {
-    say "build: clang, warnings are errors"
-    configure "$root/build/clang" -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=Debug || return 1
-    ninja -C "$root/build/clang" -j "$jobs" --quiet
+    run_ctest "$root/build/tsan" -L thread --no-tests=error
 }
 
 dev_stage() {
@@ -140,6 +139,7 @@ main() {
     use_writable_caches
     mkdir -p "$root/build"
     : >"$log"
+    : >"$log.skipped"
     say "packages"
     case $mode in
     fuzz) "$root/scripts/deps.sh" build test lint fuzz ;;
@@ -155,11 +155,10 @@ main() {
     all)
         stage release release_stage
         stage tsan tsan_stage
-        stage clang clang_stage
-        stage dev dev_stage
+        stage dev dev_stage -LE timing
         ;;
     esac
-    tell_skipped "$root/build/dev"
+    tell_skipped
     close_with
 }
 
