@@ -5,6 +5,7 @@
 
 #include "base/parse.h"
 #include "campaign/plan_internal.h"
+#include "chaoslib/clock/clock.h"
 
 #define KINDS_MAX 128
 #define FAULT_NAME_MAX 100
@@ -405,6 +406,30 @@ static void proxies_check(const struct param_ctx *ctx, struct plan *p)
     }
 }
 
+/* ---- clocks ---- */
+
+static bool is_started_by_us(const struct plan *p, const char *name)
+{
+    for (size_t i = 0; i < p->n_processes; i++)
+        if (strcmp(p->processes[i].name, name) == 0)
+            return p->processes[i].run.n > 0;
+    return p->embedded && strcmp(p->embedded, name) == 0;
+}
+
+static void clocks_check(const struct param_ctx *ctx, const struct plan *p)
+{
+    for (size_t i = 0; i < p->n_faults; i++) {
+        const struct fault_plan *f = &p->faults[i];
+        const char *name = clock_skew_process(&f->spec);
+
+        if (name && !is_started_by_us(p, name))
+            diag_add(ctx->diag, doc_get(doc_get(f->doc, f->spec.kind->name), "process"),
+                     "only the clocks of a process that the run starts can be skewed: give '%s' "
+                     "a run: under processes:",
+                     name);
+    }
+}
+
 void faults_check(const struct param_ctx *ctx, const struct doc *root, struct plan *p)
 {
     unsigned before = ctx->diag->n;
@@ -413,6 +438,7 @@ void faults_check(const struct param_ctx *ctx, const struct doc *root, struct pl
     link_followers(ctx, p);
     proxies_check(ctx, p);
     clients_check(ctx, p);
+    clocks_check(ctx, p);
     if (ctx->diag->n == before)
         cycles_check(ctx, p);
     if (ctx->diag->n != before)

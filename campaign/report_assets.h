@@ -3,12 +3,7 @@
 #ifndef CAMPAIGN_REPORT_ASSETS_H
 #define CAMPAIGN_REPORT_ASSETS_H
 
-#include "base/defs.h"
-
-struct asset {
-    const char *data; /* not NUL-terminated */
-    size_t len;
-};
+#include "base/asset.h"
 
 extern const struct asset asset_report_html, asset_report_css, asset_report_js;
 extern const struct asset asset_dygraph_js, asset_dygraph_css;

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "campaign/client_port.h"
+#include "chaoslib/clock/clock.h"
 #include "chaoslib/docker/events.h"
 
 /* A port that is free now: the demo target must come back on the same one after a kill. */
@@ -59,6 +60,16 @@ static int add_embedded(struct campaign *c, struct process_plan *row, struct err
     return 0;
 }
 
+static int make_skewable(struct campaign *c, struct err *err)
+{
+    for (size_t i = 0; i < c->plan->n_faults; i++) {
+        const char *name = clock_skew_process(&c->plan->faults[i].spec);
+        if (name && processes_make_skewable(c->env.processes, name, err) < 0)
+            return -EIO;
+    }
+    return 0;
+}
+
 static int start_processes(struct campaign *c, struct err *err)
 {
     const struct plan *p = c->plan;
@@ -73,6 +84,8 @@ static int start_processes(struct campaign *c, struct err *err)
             c->rows[i].log = child_log(c, c->rows[i].name);
     c->env.processes = processes_new(c->rows, c->n_rows);
     processes_guard(c->env.processes, &c->env);
+    if (make_skewable(c, err) < 0)
+        return -EIO;
     return processes_start(c->env.processes, err);
 }
 

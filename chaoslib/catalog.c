@@ -103,6 +103,7 @@ const struct fault_kind *const fault_catalog[] = {
     &fault_process_restart,
     &fault_process_signal,
     &fault_process_exec,
+    &fault_process_clock_skew,
     /* on a proxy */
     &fault_proxy_latency,
     &fault_proxy_bandwidth,

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "chaoslib/clock/clock.h"
 #include "chaoslib/docker/engine.h"
 #include "chaoslib/process/process.h"
 #include "chaoslib/pumba/session.h"
@@ -36,6 +37,7 @@ static const struct trial trials[] = {
     { .kind = "restart", .params = "" },
     { .kind = "signal", .params = ", signal: SIGCONT" },
     { .kind = "exec", .params = ", command: ['true']" },
+    { .kind = "clock-skew", .params = ", offset: 1h" },
     { .kind = "latency", .params = ", delay: 1ms, port: 9", .net = true },
     { .kind = "loss", .params = ", percent: 1%, port: 9", .net = true },
     { .kind = "corrupt", .params = ", percent: 1%, port: 9", .net = true },
@@ -170,8 +172,12 @@ static int with_victim(struct clinic *c, const struct fault_spec *spec, struct d
                                       .ready_timeout_ns = 10 * NS_PER_SEC,
                                       .stop_grace_ns = NS_PER_SEC };
     struct processes *p = processes_new(&row, 1);
-    int rc = processes_start(p, err);
+    int rc = 0;
 
+    if (clock_skew_process(spec))
+        rc = processes_make_skewable(p, VICTIM, err);
+    if (rc == 0)
+        rc = processes_start(p, err);
     if (rc == 0)
         rc = execute(c, spec, p, f, err);
     processes_stop(p);

@@ -51,7 +51,7 @@ extern const struct fault_kind fault_pumba;
 
 /* ---- backend `process` ---- */
 extern const struct fault_kind fault_process_kill, fault_process_stop, fault_process_restart,
-    fault_process_pause, fault_process_signal, fault_process_exec;
+    fault_process_pause, fault_process_signal, fault_process_exec, fault_process_clock_skew;
 
 /* ---- backend `proxy` ---- */
 extern const struct fault_kind fault_proxy_latency, fault_proxy_bandwidth, fault_proxy_rate,

@@ -8,7 +8,8 @@ if(CMAKE_SCRIPT_MODE_FILE STREQUAL CMAKE_CURRENT_LIST_FILE)
   string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${bytes}")
   file(WRITE ${OUT}.tmp
 "/* Made from ${NAME} by cmake/embed.cmake. */
-#include \"campaign/report_assets.h\"
+#include \"base/asset.h\"
+extern const struct asset ${SYMBOL};
 static const unsigned char bytes[] = { ${bytes} };
 const struct asset ${SYMBOL} = { (const char *)bytes, sizeof(bytes) };
 ")
@@ -18,13 +19,17 @@ endif()
 
 set(CHAOS_EMBED_SCRIPT ${CMAKE_CURRENT_LIST_FILE})
 
-# embed_file(asset_report_css campaign/report/report.css out): the path of the generated .c in `out`.
+# embed_file(asset_report_css campaign/report/report.css out): the path of the generated .c in `out`. What is made by
+# the build is named by a target behind it: embed_file(asset_x $<TARGET_FILE:x> out x).
 function(embed_file symbol file out)
-  get_filename_component(name ${file} NAME)
+  set(name ${symbol})
+  if(NOT ARGN)
+    get_filename_component(name ${file} NAME)
+  endif()
   set(c ${CMAKE_CURRENT_BINARY_DIR}/${symbol}.c)
   add_custom_command(OUTPUT ${c}
     COMMAND ${CMAKE_COMMAND} -DIN=${file} -DOUT=${c} -DSYMBOL=${symbol} -DNAME=${name} -P ${CHAOS_EMBED_SCRIPT}
-    DEPENDS ${file} ${CHAOS_EMBED_SCRIPT}
+    DEPENDS ${ARGN} $<IF:$<BOOL:${ARGN}>,,${file}> ${CHAOS_EMBED_SCRIPT}
     COMMENT "Embedding ${name}")
   set(${out} ${c} PARENT_SCOPE)
 endfunction()

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 
 #include "base/clock.h"
+#include "chaoslib/clock/skew.h"
 #include "chaoslib/process/find.h"
 #include "chaoslib/process/offspring.h"
 #include "chaoslib/process/spawner.h"
@@ -30,7 +31,8 @@ struct member {
     bool exited;       /* the child: dead, not buried yet */
     bool expected;     /* an exit is meant */
     bool reported;
-    char how[48]; /* "exited with status 3" */
+    struct skew *skew; /* of the child's clocks; NULL: they cannot be */
+    char how[48];      /* "exited with status 3" */
     char *sentence;
 };
 
@@ -125,30 +127,69 @@ static void member_bury(struct processes *p, struct member *m)
 
 /* ---- starting ---- */
 
-static bool is_overridden(const struct pairs *env, const char *entry)
+#define PRELOAD "LD_PRELOAD"
+
+static bool is_key(const char *entry, const char *key)
 {
-    size_t n = strcspn(entry, "=");
+    size_t n = strlen(key);
+
+    return strncmp(entry, key, n) == 0 && entry[n] == '=';
+}
+
+static bool is_overridden(const struct member *m, const char *entry)
+{
+    const struct pairs *env = &m->plan->env;
 
     for (size_t i = 0; i < env->n; i++)
-        if (strlen(env->keys[i]) == n && memcmp(env->keys[i], entry, n) == 0)
+        if (is_key(entry, env->keys[i]))
             return true;
-    return false;
+    return m->skew && (is_key(entry, PRELOAD) || is_key(entry, CLOCK_PAGE_ENV));
+}
+
+/* What it would have preloaded without us. */
+static const char *preload_of(const struct member *m)
+{
+    const struct pairs *env = &m->plan->env;
+
+    for (size_t i = 0; i < env->n; i++)
+        if (strcmp(env->keys[i], PRELOAD) == 0)
+            return env->values[i];
+    for (char **e = environ; e && *e; e++)
+        if (is_key(*e, PRELOAD))
+            return *e + sizeof(PRELOAD);
+    return NULL;
+}
+
+static size_t add_skew(const struct member *m, char **own)
+{
+    const char *also = preload_of(m);
+
+    own[0] = xasprintf(PRELOAD "=%s%s%s", skew_object(m->skew), also && *also ? ":" : "",
+                       also ? also : "");
+    own[1] = xasprintf(CLOCK_PAGE_ENV "=%s", skew_page(m->skew));
+    return 2;
 }
 
 /* Ours, with the plan's instead of or beside them. The block of texts comes back in `own`. */
-static const char **environment(const struct pairs *env, const char *mark, char ***ret_own)
+static const char **environment(const struct member *m, const char *mark, char ***ret_own)
 {
-    size_t ours = 0, n = 0;
+    const struct pairs *env = &m->plan->env;
+    size_t ours = 0, n = 0, n_own = 0;
 
     while (environ && environ[ours])
         ours++;
-    const char **all = xcalloc(ours + env->n + 2, sizeof(*all));
-    char **own = xcalloc(env->n + 1, sizeof(*own));
+    const char **all = xcalloc(ours + env->n + 4, sizeof(*all));
+    char **own = xcalloc(env->n + 3, sizeof(*own));
     for (size_t i = 0; i < ours; i++)
-        if (!is_overridden(env, environ[i]))
+        if (!is_overridden(m, environ[i]))
             all[n++] = environ[i];
     for (size_t i = 0; i < env->n; i++)
-        all[n++] = own[i] = xasprintf("%s=%s", env->keys[i], env->values[i]);
+        if (!m->skew || strcmp(env->keys[i], PRELOAD) != 0)
+            own[n_own++] = xasprintf("%s=%s", env->keys[i], env->values[i]);
+    if (m->skew)
+        n_own += add_skew(m, own + n_own);
+    for (size_t i = 0; i < n_own; i++)
+        all[n++] = own[i];
     all[n++] = mark;
     *ret_own = own;
     return all;
@@ -158,7 +199,7 @@ static int spawn_child(struct processes *p, struct member *m, const char *mark, 
 {
     char **own;
     auto_free const char **argv = xcalloc(m->plan->run.n + 1, sizeof(*argv));
-    auto_free const char **env = environment(&m->plan->env, mark, &own);
+    auto_free const char **env = environment(m, mark, &own);
 
     memcpy(argv, m->plan->run.v, m->plan->run.n * sizeof(*argv));
     if (!p->spawner)
@@ -277,8 +318,10 @@ void processes_free(struct processes *p)
         return;
     processes_stop(p);
     spawner_free(p->spawner);
-    for (size_t i = 0; i < p->n; i++)
+    for (size_t i = 0; i < p->n; i++) {
         free(p->members[i].sentence);
+        skew_free(p->members[i].skew);
+    }
     free(p->members);
     pthread_mutex_destroy(&p->lock);
     free(p);
@@ -323,6 +366,23 @@ int processes_resolve(struct processes *p, const char *name, struct proc_id *ret
     }
     pthread_mutex_unlock(&p->lock);
     return rc == 1 ? resolve_foreign(m->plan, ret, err) : rc;
+}
+
+int processes_make_skewable(struct processes *p, const char *name, struct err *err)
+{
+    struct member *m = member_find(p, name);
+
+    if (!is_child(m) || m->skew)
+        return 0; /* the fault will say that it is none of ours */
+    m->skew = skew_new(err);
+    return m->skew ? 0 : -EIO;
+}
+
+struct skew *processes_skew(struct processes *p, const char *name)
+{
+    const struct member *m = member_find(p, name);
+
+    return m ? m->skew : NULL;
 }
 
 bool processes_is_child(struct processes *p, const char *name)

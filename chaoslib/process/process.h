@@ -49,6 +49,11 @@ int processes_wait_ready(struct processes *p, const char *name, const struct pro
                          struct latch *hurry, struct err *err) MUST_CHECK;
 /* A process found by pid was started again by a fault: `name` means this one from now on. */
 void processes_adopt(struct processes *p, const char *name, const struct proc_id *id);
+/* Before they are started: faults may skew the clocks of that child. Others get NULL from
+ * processes_skew; what it returns lives as long as the registry. */
+struct skew;
+int processes_make_skewable(struct processes *p, const char *name, struct err *err) MUST_CHECK;
+struct skew *processes_skew(struct processes *p, const char *name);
 bool processes_is_child(struct processes *p, const char *name);
 /* While held, an exit of the child is meant (a kill fault) and not an unexpected death. */
 void processes_expect_exit(struct processes *p, const char *name, bool expected);

@@ -1,5 +1,6 @@
 e2e_test(test_dns TIMEOUT 300 SERIAL)
 e2e_test(test_machine TIMEOUT 300 SERIAL)
+e2e_test(test_clock TIMEOUT 180)
 e2e_test(test_status TIMEOUT 120)
 e2e_test(test_pumba TIMEOUT 300 SERIAL)
 needs_engine(test_pumba)
