@@ -1,5 +1,5 @@
-/* Any bytes as what the kernel tells of a queueing discipline: none, or one that can be said
- * again; of netem, in the same words each time. */
+/* Any bytes as what the kernel tells of a queueing discipline: none, one of a kind that we never
+ * make, or one that can be said again; of netem, in the same words each time. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct tc_qdisc q, again;
 
     memcpy(msg, data, size);
-    if (!tc_decode(msg, size, &q))
+    if (!tc_decode(msg, size, &q) || q.kind == TC_OTHER)
         return 0;
     size_t n = tc_encode(&q, said);
     if (n > TC_REQUEST_MAX || !tc_decode(said, n, &again))
