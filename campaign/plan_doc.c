@@ -242,21 +242,28 @@ static void put_below(const struct pen *pen, struct buf *out, const struct param
             put_table(pen, out, t->rows[i].table, told);
 }
 
+static void put_fault(const struct pen *pen, struct buf *out, const struct fault_kind *k,
+                      const char *way)
+{
+    auto_free char *title = xasprintf("`%s` (backend %s%s)", k->name, k->backend, way);
+    auto_free char *text = xasprintf(
+        "%s.%s%s", k->summary, k->flags & FAULT_ONE_SHOT ? " Happens at once: no duration." : "",
+        k->flags & FAULT_INTRUSIVE ? " Cannot be undone by itself." : "");
+
+    pen->section(out, title);
+    pen->text(out, text);
+    pen->rows_begin(out);
+    put_rows(pen, out, k->params, 0, k->params->n);
+    pen->rows_end(out);
+}
+
 static void put_faults(const struct pen *pen, struct buf *out, struct told *told)
 {
     put_table(pen, out, &fault_timing_table, told);
     for (const struct fault_kind *const *k = fault_catalog; *k; k++) {
-        auto_free char *title = xasprintf("`%s` (backend %s)", (*k)->name, (*k)->backend);
-        auto_free char *text =
-            xasprintf("%s.%s%s", (*k)->summary,
-                      (*k)->flags & FAULT_ONE_SHOT ? " Happens at once: no duration." : "",
-                      (*k)->flags & FAULT_INTRUSIVE ? " Cannot be undone by itself." : "");
-
-        pen->section(out, title);
-        pen->text(out, text);
-        pen->rows_begin(out);
-        put_rows(pen, out, (*k)->params, 0, (*k)->params->n);
-        pen->rows_end(out);
+        put_fault(pen, out, *k, "");
+        if ((*k)->by_proxy)
+            put_fault(pen, out, (*k)->by_proxy, ", by proxy");
     }
 }
 

@@ -210,6 +210,11 @@ static struct json *kind_schema(struct json *defs, const char *kind, const char 
         auto_free char *name = xasprintf("fault_%s_%s", kind, (*k)->backend);
         define(defs, name, (*k)->params);
         json_put(any, NULL, reference(name));
+        if ((*k)->by_proxy) {
+            auto_free char *other = xasprintf("%s_proxy", name);
+            define(defs, other, (*k)->by_proxy->params);
+            json_put(any, NULL, reference(other));
+        }
         *ret_help = (*k)->summary;
     }
     json_put_str(j, "description", *ret_help);

@@ -48,6 +48,8 @@ const struct fault_kind *const fault_catalog[] = {
     &fault_dns_spoof_process,
     &fault_dns_spoof_host,
     /* at a port, by redirection */
+    &fault_redirect_docker_tcp_refuse,
+    &fault_redirect_tcp_refuse,
     &fault_redirect_docker_http_status,
     &fault_redirect_http_status,
     &fault_redirect_docker_http_abort,

@@ -49,6 +49,7 @@ static const struct trial trials[] = {
     { .kind = "dns-error", .params = ", patterns: [doctor.invalid]", .net = true },
     { .kind = "dns-spoof", .params = ", map: {doctor.invalid: 127.0.0.1}", .net = true },
     { .kind = "http-status", .params = ", port: 9", .net = true },
+    { .kind = "tcp-refuse", .same = "http-status", .net = true },
     { .kind = "http-abort", .same = "http-status", .net = true },
     { .kind = "http-delay", .same = "http-status", .net = true },
     { .kind = "http-body", .same = "http-status", .net = true },

@@ -25,11 +25,15 @@ extern const struct fault_kind fault_redirect_docker_http_status, fault_redirect
     fault_redirect_docker_http_delay, fault_redirect_docker_http_body,
     fault_redirect_docker_http_header, fault_redirect_docker_blackhole,
     fault_redirect_docker_slow_close, fault_redirect_docker_slicer,
-    fault_redirect_docker_limit_data;
+    fault_redirect_docker_limit_data, fault_redirect_docker_tcp_refuse;
 extern const struct fault_kind fault_redirect_http_status, fault_redirect_http_abort,
     fault_redirect_http_delay, fault_redirect_http_body, fault_redirect_http_header,
     fault_redirect_blackhole, fault_redirect_slow_close, fault_redirect_slicer,
-    fault_redirect_limit_data;
+    fault_redirect_limit_data, fault_redirect_tcp_refuse;
+/* by_proxy of the network's kinds */
+extern const struct fault_kind fault_redirect_docker_latency, fault_redirect_latency,
+    fault_redirect_docker_rate, fault_redirect_rate, fault_redirect_docker_tcp_reset,
+    fault_redirect_tcp_reset;
 
 /* ---- names: dns/ ---- */
 extern const struct fault_kind fault_dns_error_docker, fault_dns_spoof_docker,

@@ -145,10 +145,38 @@ unsigned fault_spec_flags(const struct fault_spec *s)
     return of_backend | s->kind->flags | (s->kind->flags_of ? s->kind->flags_of(s->params) : 0);
 }
 
+static bool knows(const struct param_table *t, const char *key)
+{
+    for (size_t i = 0; i < t->n; i++)
+        if (strcmp(t->rows[i].name, key) == 0)
+            return true;
+    return false;
+}
+
+/* By the key `mechanism`, or by one that only that way has. */
+static bool means_proxy(const struct fault_kind *k, const struct doc *d)
+{
+    const struct doc *mechanism = doc_get(d, "mechanism");
+
+    if (!k->by_proxy)
+        return false;
+    if (mechanism)
+        return mechanism->kind == DOC_SCALAR && strcmp(mechanism->text, "proxy") == 0;
+    for (size_t i = 0; i < k->by_proxy->params->n; i++) {
+        const char *key = k->by_proxy->params->rows[i].name;
+        if (doc_get(d, key) && !knows(k->params, key))
+            return true;
+    }
+    return false;
+}
+
 void fault_spec_read(const struct param_ctx *ctx, const char *kind_name, const struct doc *d,
                      struct fault_spec *ret)
 {
     const struct fault_kind *kind = kind_of(ctx, kind_name, d);
+
+    if (kind && means_proxy(kind, d))
+        kind = kind->by_proxy;
     void *params = kind ? arena_alloc(ctx->arena, kind->params_size) : NULL;
 
     if (!kind)

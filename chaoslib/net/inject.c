@@ -293,34 +293,40 @@ static int net_undo(const struct json *record, struct err *err)
 
 /* ---- the descriptors ---- */
 
-#define KIND(variable_, name_, backend_, effect_, target_, summary_) \
-    const struct fault_kind variable_ = {                            \
-        .name = (name_),                                             \
-        .backend = (backend_),                                       \
-        .summary = (summary_),                                       \
-        .params = &net_tables[effect_][target_],                     \
-        .params_size = sizeof(struct net_params),                    \
-        .prepare = net_prepare,                                      \
-        .journal = net_journal,                                      \
-        .inject = net_inject,                                        \
-        .verify_in = net_verify_in,                                  \
-        .revert = net_revert,                                        \
-        .verify_out = net_verify_out,                                \
-        .target_gone = net_target_gone,                              \
-        .still_in = net_still_in,                                    \
-        .release = net_release,                                      \
-        .undo = net_undo,                                            \
+#define KIND(variable_, name_, backend_, effect_, target_, summary_, by_proxy_) \
+    const struct fault_kind variable_ = {                                       \
+        .name = (name_),                                                        \
+        .backend = (backend_),                                                  \
+        .summary = (summary_),                                                  \
+        .params = &net_tables[effect_][target_],                                \
+        .params_size = sizeof(struct net_params),                               \
+        .by_proxy = (by_proxy_),                                                \
+        .prepare = net_prepare,                                                 \
+        .journal = net_journal,                                                 \
+        .inject = net_inject,                                                   \
+        .verify_in = net_verify_in,                                             \
+        .revert = net_revert,                                                   \
+        .verify_out = net_verify_out,                                           \
+        .target_gone = net_target_gone,                                         \
+        .still_in = net_still_in,                                               \
+        .release = net_release,                                                 \
+        .undo = net_undo,                                                       \
     }
-#define KINDS(id_, name_, effect_, summary_)                                         \
-    KIND(fault_process_net_##id_, name_, "process", effect_, NET_PROCESS, summary_); \
-    KIND(fault_docker_net_##id_, name_, "docker", effect_, NET_DOCKER, summary_);    \
-    KIND(fault_host_net_##id_, name_, "host", effect_, NET_HOST, summary_)
+#define KINDS_OR(id_, name_, effect_, summary_, process_proxy_, docker_proxy_)                   \
+    KIND(fault_process_net_##id_, name_, "process", effect_, NET_PROCESS, summary_,              \
+         process_proxy_);                                                                        \
+    KIND(fault_docker_net_##id_, name_, "docker", effect_, NET_DOCKER, summary_, docker_proxy_); \
+    KIND(fault_host_net_##id_, name_, "host", effect_, NET_HOST, summary_, NULL)
+#define KINDS(id_, name_, effect_, summary_) KINDS_OR(id_, name_, effect_, summary_, NULL, NULL)
+/* Those that a proxy can make, too. */
+#define KINDS_OR_PROXY(id_, name_, effect_, summary_) \
+    KINDS_OR(id_, name_, effect_, summary_, &fault_redirect_##id_, &fault_redirect_docker_##id_)
 
-KINDS(latency, "latency", NET_LATENCY, "packets come later");
+KINDS_OR_PROXY(latency, "latency", NET_LATENCY, "packets come later");
 KINDS(loss, "loss", NET_LOSS, "packets are lost");
 KINDS(corrupt, "corrupt", NET_CORRUPT, "packets with a wrong bit, which the receiver throws away");
 KINDS(duplicate, "duplicate", NET_DUPLICATE, "packets come twice");
 KINDS(reorder, "reorder", NET_REORDER, "packets overtake each other");
-KINDS(rate, "rate", NET_RATE, "a slow line, with its queue");
+KINDS_OR_PROXY(rate, "rate", NET_RATE, "a slow line, with its queue");
 KINDS(partition, "partition", NET_PARTITION, "nothing gets through");
-KINDS(tcp_reset, "tcp-reset", NET_TCP_RESET, "connections are reset");
+KINDS_OR_PROXY(tcp_reset, "tcp-reset", NET_TCP_RESET, "connections are reset");

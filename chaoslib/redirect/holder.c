@@ -197,8 +197,13 @@ static int probe(struct redirector *x, struct err *err)
              until = clock_now_ns() + PROBE_NS;
     auto_free char *to = xasprintf("127.0.0.1:%u", x->port);
 
-    if (proxy_addr_probe(to, err) < 0)
+    int rc = proxy_addr_probe(to, err);
+    if (rc < 0)
         return -EIO;
+    if (x->toxic.kind == TOXIC_REFUSE)
+        return rc == 1
+                   ? 0
+                   : err_set(err, ERR_PROBE, EPROTO, "port %u still accepts connections", x->port);
     while (proxies_counts(x->proxies, "ip4").connections == before) {
         if (clock_now_ns() > until)
             return err_set(err, ERR_PROBE, ETIMEDOUT, "a connection to port %u was not redirected",

@@ -41,6 +41,14 @@ static int prepare(struct fault_run *r, struct err *err)
         HELD_KIND(name_, "docker", summary_, &redirect_docker_tables[toxic_],                   \
                   struct redirect_params, prepare)
 
+/* Also made of packets (net/inject.c), which is what a plan means that does not say otherwise. */
+REDIRECT_FAULT(latency, TOXIC_LATENCY, "latency", "data at a port takes longer on its way");
+REDIRECT_FAULT(rate, TOXIC_BANDWIDTH, "rate", "connections to a port get a narrow band");
+REDIRECT_FAULT(tcp_reset, TOXIC_RESET, "tcp-reset",
+               "connections to a port are reset after a time or so many bytes");
+
+REDIRECT_FAULT(tcp_refuse, TOXIC_REFUSE, "tcp-refuse",
+               "connections to a port are refused, open ones are reset");
 REDIRECT_FAULT(http_status, TOXIC_HTTP_STATUS, "http-status",
                "requests to a port are answered with a status");
 REDIRECT_FAULT(http_abort, TOXIC_HTTP_ABORT, "http-abort",

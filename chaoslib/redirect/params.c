@@ -2,6 +2,8 @@
 #include "chaoslib/proxy/toxic_rows.h"
 #include "chaoslib/redirect/redirect.h"
 
+static const char *const mechanisms[] = { "proxy", NULL };
+
 #define PORT_ROWS                                                                            \
     PARAM(INT, "port", struct redirect_params, port, .required = true, .lo = 1, .hi = 65535, \
           .help = "TCP port of the target; connections to it in its network namespace are "  \
@@ -9,6 +11,12 @@
         PARAM(BOOL, "reset_open", struct redirect_params, reset_open, .def = "true",         \
               .help = "reset connections that were open before, so that they come back "     \
                       "through the fault; false: they go on unhurt")
+/* What the packets of a port can suffer, too: the proxy is one of two ways, and is asked for. */
+#define MECHANISM_ROW                                                                          \
+    PARAM(ENUM, "mechanism", struct redirect_params, mechanism, .def = "proxy",                \
+          .choices = mechanisms,                                                               \
+          .help = "connections to the port go through a proxy; also what is meant when a key " \
+                  "is given that only this way has")
 #define PROCESS_ROWS                                                          \
     PARAM(STR, "process", struct redirect_params, process, .required = true,  \
           .help = "a name under processes:, or the program that is running"), \
@@ -19,6 +27,11 @@
     static const struct param name_##_rows[] = { PROCESS_ROWS, __VA_ARGS__ }; \
     static const struct param name_##_docker_rows[] = { DOCKER_ROWS, __VA_ARGS__ }
 
+ROWS(latency, MECHANISM_ROW, LATENCY_ROWS);
+ROWS(rate, MECHANISM_ROW, BANDWIDTH_ROWS);
+ROWS(reset, MECHANISM_ROW, RESET_ROWS);
+static const struct param refuse_rows[] = { PROCESS_ROWS };
+static const struct param refuse_docker_rows[] = { DOCKER_ROWS };
 ROWS(blackhole, BLACKHOLE_ROWS);
 ROWS(slow_close, SLOW_CLOSE_ROWS);
 ROWS(slicer, SLICER_ROWS);
@@ -34,6 +47,8 @@ ROWS(header, HEADER_ROWS);
     {                                                                             \
         toxic_tables[kind_].check(ctx, d, base);                                  \
     }
+CHECK(check_rate, TOXIC_BANDWIDTH)
+CHECK(check_reset, TOXIC_RESET)
 CHECK(check_slicer, TOXIC_SLICER)
 CHECK(check_status, TOXIC_HTTP_STATUS)
 CHECK(check_abort, TOXIC_HTTP_ABORT)
@@ -47,6 +62,10 @@ CHECK(check_header, TOXIC_HTTP_HEADER)
     }
 
 const struct param_table redirect_tables[TOXIC_KIND_MAX] = {
+    TABLE(TOXIC_LATENCY, "latency", latency_rows, NULL),
+    TABLE(TOXIC_BANDWIDTH, "rate", rate_rows, check_rate),
+    TABLE(TOXIC_RESET, "tcp-reset", reset_rows, check_reset),
+    TABLE(TOXIC_REFUSE, "tcp-refuse", refuse_rows, NULL),
     TABLE(TOXIC_BLACKHOLE, "blackhole", blackhole_rows, NULL),
     TABLE(TOXIC_SLOW_CLOSE, "slow-close", slow_close_rows, NULL),
     TABLE(TOXIC_SLICER, "slicer", slicer_rows, check_slicer),
@@ -58,6 +77,10 @@ const struct param_table redirect_tables[TOXIC_KIND_MAX] = {
     TABLE(TOXIC_HTTP_HEADER, "http-header", header_rows, check_header),
 };
 const struct param_table redirect_docker_tables[TOXIC_KIND_MAX] = {
+    TABLE(TOXIC_LATENCY, "latency", latency_docker_rows, NULL),
+    TABLE(TOXIC_BANDWIDTH, "rate", rate_docker_rows, check_rate),
+    TABLE(TOXIC_RESET, "tcp-reset", reset_docker_rows, check_reset),
+    TABLE(TOXIC_REFUSE, "tcp-refuse", refuse_docker_rows, NULL),
     TABLE(TOXIC_BLACKHOLE, "blackhole", blackhole_docker_rows, NULL),
     TABLE(TOXIC_SLOW_CLOSE, "slow-close", slow_close_docker_rows, NULL),
     TABLE(TOXIC_SLICER, "slicer", slicer_docker_rows, check_slicer),

@@ -14,6 +14,7 @@ struct redirect_params {
     struct docker_select docker; /* without a process */
     int64_t port;
     bool reset_open;
+    int mechanism;
 };
 /* Rows NULL: not by redirection. */
 extern const struct param_table redirect_tables[TOXIC_KIND_MAX],

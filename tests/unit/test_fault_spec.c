@@ -34,6 +34,14 @@ static const struct {
     { "exec", "{command: []}", "command" },
     { "exec", "{command: [a], revert: [b]}", "revert needs revert_after" },
     { "exec", "{command: [a], revert_after: 1s}", "revert_after needs revert" },
+    { "latency", "{process: shop, delay: 1s, mechanism: proxy}", "latency: 'port' is missing" },
+    { "latency", "{host: any, delay: 1s, port: 80, mechanism: proxy}", "proxy" },
+    { "rate", "{process: shop, rate: 1mbit, mechanism: proxy, port: 80, burst: 1KiB}",
+      "burst: unknown key" },
+    { "tcp-reset", "{docker: shop, after: 1s, port: 80-90}", "'80-90'" },
+    { "tcp-reset", "{docker: shop, after: 1s, port: 80, mechanism: nftables}",
+      "after: unknown key" },
+    { "tcp-refuse", "{process: shop}", "tcp-refuse: 'port' is missing" },
 };
 
 struct text {
@@ -115,27 +123,67 @@ static void good_ones_are_read(void **state)
     }
 }
 
+/* Packets, unless the plan says a proxy, or what only a proxy can do. */
+static void a_proxy_is_taken_when_it_is_meant(void **state)
+{
+    static const struct {
+        const char *kind, *yaml;
+        bool by_proxy;
+    } cases[] = {
+        { "latency", "{process: shop, port: 80, delay: 1s}", false },
+        { "latency", "{process: shop, port: 80, delay: 1s, mechanism: auto}", false },
+        { "latency", "{process: shop, port: 80, delay: 1s, mechanism: proxy}", true },
+        { "rate", "{docker: shop, port: 80, rate: 1mbit, mechanism: proxy}", true },
+        { "rate", "{docker: shop, port: 80, rate: 1mbit, reset_open: false}", true },
+        { "tcp-reset", "{docker: shop, port: 80, percent: 20%}", false },
+        { "tcp-reset", "{docker: shop, port: 80, percent: 20%, after: 1s}", true },
+        { "tcp-reset", "{process: shop, port: 80, after_bytes: 1KiB}", true },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct text t;
+        read_text(&t, cases[i].kind, cases[i].yaml);
+        if (t.diag.n || !t.spec.kind)
+            fail_msg("%s: %s: %s", cases[i].kind, cases[i].yaml, buf_str(&t.diag.text));
+        const struct fault_kind *plain = fault_kind_find(cases[i].kind, t.spec.kind->backend);
+        assert_ptr_equal(t.spec.kind, cases[i].by_proxy ? plain->by_proxy : plain);
+        text_done(&t);
+    }
+}
+
 /* What the contract needs of every kind, also of those yet to be written. */
+static void is_complete(const struct fault_kind *kind)
+{
+    assert_true(kind->name && kind->backend && kind->summary && kind->params);
+    assert_true(kind->params_size > 0);
+    assert_non_null(kind->inject);
+    assert_non_null(kind->revert);
+    if (kind->flags & FAULT_FREE)
+        assert_null(kind->journal);
+    else /* what is journaled can be undone from the journal */
+        assert_true(kind->journal && kind->undo);
+    bool has_key = strcmp(kind->name, kind->backend) == 0; /* pumba: {run: …} */
+    for (size_t i = 0; i < kind->params->n; i++) {
+        has_key |= strcmp(kind->params->rows[i].name, kind->backend) == 0;
+        assert_non_null(kind->params->rows[i].help);
+    }
+    assert_true(has_key);
+}
+
 static void every_kind_is_complete(void **state)
 {
     (void)state;
     for (const struct fault_kind *const *k = fault_catalog; *k; k++) {
-        const struct fault_kind *kind = *k;
-        assert_true(kind->name && kind->backend && kind->summary && kind->params);
-        assert_true(kind->params_size > 0);
-        assert_non_null(kind->inject);
-        assert_non_null(kind->revert);
-        assert_ptr_equal(fault_kind_find(kind->name, kind->backend), kind);
-        if (kind->flags & FAULT_FREE)
-            assert_null(kind->journal);
-        else /* what is journaled can be undone from the journal */
-            assert_true(kind->journal && kind->undo);
-        bool has_key = strcmp(kind->name, kind->backend) == 0; /* pumba: {run: …} */
-        for (size_t i = 0; i < kind->params->n; i++) {
-            has_key |= strcmp(kind->params->rows[i].name, kind->backend) == 0;
-            assert_non_null(kind->params->rows[i].help);
-        }
-        assert_true(has_key);
+        const struct fault_kind *other = (*k)->by_proxy;
+        is_complete(*k);
+        assert_ptr_equal(fault_kind_find((*k)->name, (*k)->backend), *k);
+        if (!other)
+            continue;
+        is_complete(other);
+        assert_string_equal(other->name, (*k)->name);
+        assert_string_equal(other->backend, (*k)->backend);
+        assert_true(other->flags & FAULT_FREE); /* a journal would name the first */
     }
     assert_null(fault_kind_find("kill", "moon"));
 }
@@ -145,6 +193,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mistakes_have_sentences),
         cmocka_unit_test(good_ones_are_read),
+        cmocka_unit_test(a_proxy_is_taken_when_it_is_meant),
         cmocka_unit_test(every_kind_is_complete),
     };
 
