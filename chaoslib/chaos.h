@@ -136,9 +136,7 @@ struct fault_kind {
     unsigned (*flags_of)(const void *params); /* more flags, that depend on them; optional */
     const struct param_table *params;         /* includes the backend key */
     size_t params_size;
-    /* Another way on the same backend, with parameters of its own: taken when the plan says
-     * `mechanism: proxy` or gives a key that only it has. Not in the catalog; optional. */
-    const struct fault_kind *by_proxy;
+    const struct fault_kind *by_proxy; /* optional, not in the catalog: see spec.c */
     /* Resolves and records whom it will hit, acquires all that a revert needs, changes nothing.
      * Fills r->target. */
     int (*prepare)(struct fault_run *r, struct err *err);

@@ -153,7 +153,8 @@ static bool knows(const struct param_table *t, const char *key)
     return false;
 }
 
-/* By the key `mechanism`, or by one that only that way has. */
+/* by_proxy is another way to make a kind on the same backend, with parameters of its own. The plan
+ * means it when it says `mechanism: proxy`, or gives a key that only it has. */
 static bool means_proxy(const struct fault_kind *k, const struct doc *d)
 {
     const struct doc *mechanism = doc_get(d, "mechanism");

@@ -115,8 +115,10 @@ static void good_ones_are_read(void **state)
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
         struct text t;
         read_text(&t, good[i].kind, good[i].yaml);
-        if (t.diag.n || !t.spec.kind)
+        if (t.diag.n || !t.spec.kind) {
             fail_msg("%s: %s: %s", good[i].kind, good[i].yaml, buf_str(&t.diag.text));
+            return;
+        }
         assert_string_equal(t.spec.kind->name, good[i].kind);
         assert_int_equal(fault_spec_flags(&t.spec), good[i].flags);
         text_done(&t);
@@ -144,8 +146,10 @@ static void a_proxy_is_taken_when_it_is_meant(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct text t;
         read_text(&t, cases[i].kind, cases[i].yaml);
-        if (t.diag.n || !t.spec.kind)
+        if (t.diag.n || !t.spec.kind) {
             fail_msg("%s: %s: %s", cases[i].kind, cases[i].yaml, buf_str(&t.diag.text));
+            return;
+        }
         const struct fault_kind *plain = fault_kind_find(cases[i].kind, t.spec.kind->backend);
         assert_ptr_equal(t.spec.kind, cases[i].by_proxy ? plain->by_proxy : plain);
         text_done(&t);
