@@ -8,9 +8,9 @@ set -euo pipefail
 declare -A packages=(
     [build]="gcc libc6-dev cmake ninja-build pkg-config ccache libevent-dev libssl-dev libcurl4-openssl-dev
         libyaml-dev libcjson-dev zlib1g-dev libjs-dygraphs
-        libmnl-dev libnftnl-dev libnetfilter-queue-dev"
+        libmnl-dev libnftnl-dev libnetfilter-queue-dev libnghttp2-dev"
     [test]="libcmocka-dev python3 python3-jsonschema openssl curl procps groff-base zsh fish
-        docker.io busybox-static iproute2 iptables nftables cpio kmod qemu-system-x86"
+        docker.io busybox-static iproute2 iptables nftables cpio kmod qemu-system-x86 python3-grpcio"
     [lint]="clang clang-format clang-tidy universal-ctags pmccabe shellcheck codespell git binutils python3"
     [fuzz]="clang llvm"
     [bench]="nginx-light wrk nghttp2-client python3"
@@ -24,7 +24,7 @@ declare -A commands=(
     [bench]="nginx wrk h2load"
 )
 declare -A modules=(
-    [build]="libevent_core libevent_pthreads openssl libcurl yaml-0.1 libcjson zlib libmnl libnftnl libnetfilter_queue"
+    [build]="libevent_core libevent_pthreads openssl libcurl yaml-0.1 libcjson zlib libmnl libnftnl libnetfilter_queue libnghttp2"
     [test]="cmocka"
 )
 

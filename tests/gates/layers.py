@@ -18,6 +18,7 @@ LIBRARIES = {
     "event2": "libevent", "event.h": "libevent", "evhttp.h": "libevent", "openssl": "openssl", "curl": "libcurl",
     "yaml.h": "libyaml", "cjson": "cJSON", "zlib.h": "zlib", "libwebsockets.h": "libwebsockets", "zmq.h": "zmq",
     "msgpack.h": "msgpack", "msgpack": "msgpack", "sqlite3.h": "sqlite",
+    "nghttp2": "nghttp2",
     # libmnl carries the other two: one family.
     "libmnl": "netfilter", "libnftnl": "netfilter", "libnetfilter_queue": "netfilter",
 }
