@@ -391,7 +391,9 @@ static void undeclared_proxy(const struct param_ctx *ctx, struct plan *p,
         return;
     }
     p->target_proxy = name;
-    if (strncmp(p->load.target, "https:", 6) == 0 && strncmp(f->spec.kind->name, "http-", 5) == 0)
+    bool looks = strncmp(f->spec.kind->name, "http-", 5) == 0 ||
+                 strncmp(f->spec.kind->name, "grpc-", 5) == 0;
+    if (strncmp(p->load.target, "https:", 6) == 0 && looks)
         diag_add_key(ctx->diag, kind,
                      "cannot look into https; use latency, reset and the like, or an http target");
 }

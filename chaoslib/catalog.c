@@ -60,6 +60,8 @@ const struct fault_kind *const fault_catalog[] = {
     &fault_redirect_http_body,
     &fault_redirect_docker_http_header,
     &fault_redirect_http_header,
+    &fault_redirect_docker_grpc_status,
+    &fault_redirect_grpc_status,
     &fault_redirect_docker_blackhole,
     &fault_redirect_blackhole,
     &fault_redirect_docker_slow_close,
@@ -122,6 +124,7 @@ const struct fault_kind *const fault_catalog[] = {
     &fault_proxy_http_delay,
     &fault_proxy_http_body,
     &fault_proxy_http_header,
+    &fault_proxy_grpc_status,
     NULL,
 };
 

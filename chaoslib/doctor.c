@@ -54,6 +54,7 @@ static const struct trial trials[] = {
     { .kind = "http-delay", .same = "http-status", .net = true },
     { .kind = "http-body", .same = "http-status", .net = true },
     { .kind = "http-header", .same = "http-status", .net = true },
+    { .kind = "grpc-status", .same = "http-status", .net = true },
     { .kind = "blackhole", .same = "http-status", .net = true },
     { .kind = "slow-close", .same = "http-status", .net = true },
     { .kind = "slicer", .same = "http-status", .net = true },

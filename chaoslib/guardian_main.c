@@ -15,7 +15,6 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "base/proc.h"
 #include "chaoslib/guardian.h"
 #include "chaoslib/guardian_wire.h"
 #include "chaoslib/journal_file.h"
@@ -44,7 +43,6 @@ struct watch {
     struct kept *kept;
     size_t n_kept;
     char oom_score[16]; /* as it was: what we restart must not inherit ours */
-    pid_t run;
 };
 
 /* ---- what was kept ---- */
@@ -152,24 +150,14 @@ static enum recover_result recover(struct watch *w, uint64_t only_seq)
     });
 }
 
-/* What only the run itself can let go of (a process it holds by ptrace), while it was stopped by
- * Ctrl-Z or SIGSTOP: a fault that is not undone is worse than one that goes on against a wish. */
-static void wake_run(const struct watch *w)
-{
-    if (w->run > 1 && getppid() == w->run && proc_state(w->run) == 'T')
-        kill(w->run, SIGCONT);
-}
-
 static void revert_overdue(struct watch *w)
 {
     for (struct armed *a = first_due(w); a && a->deadline_ns <= clock_now_ns(); a = first_due(w)) {
         uint64_t seq = a->seq;
-        if (recover(w, seq) != RECOVER_STUCK) {
+        if (recover(w, seq) == RECOVER_STUCK)
+            a->deadline_ns = clock_now_ns() + AGAIN_NS;
+        else
             disarm(w, seq);
-            continue;
-        }
-        a->deadline_ns = clock_now_ns() + AGAIN_NS;
-        wake_run(w);
     }
 }
 
@@ -291,7 +279,6 @@ int guardian_main(const char *journal_path)
         return 2;
     }
     w.journal_path = path;
-    w.run = getppid();
     let_go();
     stay_alive(&w);
     keep_secrets(true);

@@ -34,6 +34,7 @@ extern const struct fault_kind fault_redirect_http_status, fault_redirect_http_a
 extern const struct fault_kind fault_redirect_docker_latency, fault_redirect_latency,
     fault_redirect_docker_rate, fault_redirect_rate, fault_redirect_docker_tcp_reset,
     fault_redirect_tcp_reset;
+extern const struct fault_kind fault_redirect_docker_grpc_status, fault_redirect_grpc_status;
 
 /* ---- names: dns/ ---- */
 extern const struct fault_kind fault_dns_error_docker, fault_dns_spoof_docker,
@@ -61,6 +62,7 @@ extern const struct fault_kind fault_process_kill, fault_process_stop, fault_pro
 extern const struct fault_kind fault_proxy_latency, fault_proxy_bandwidth, fault_proxy_rate,
     fault_proxy_loss, fault_proxy_reset, fault_proxy_refuse, fault_proxy_blackhole,
     fault_proxy_slow_close, fault_proxy_slicer, fault_proxy_limit_data, fault_proxy_http_status,
-    fault_proxy_http_abort, fault_proxy_http_delay, fault_proxy_http_body, fault_proxy_http_header;
+    fault_proxy_http_abort, fault_proxy_http_delay, fault_proxy_http_body, fault_proxy_http_header,
+    fault_proxy_grpc_status;
 
 #endif

@@ -42,9 +42,7 @@ static int by_healthcheck(struct fault_run *r, const char *id, uint64_t until, s
                            "container '%s' has no HEALTHCHECK: write wait_healthy: tcp:HOST:PORT "
                            "or http://HOST:PORT/PATH",
                            now.name);
-        if (latch_wait_until(r->hurry, clock_now_ns() + LOOK_NS))
-            return 0; /* it runs again: that it is healthy is not waited for */
-        if (clock_now_ns() >= until)
+        if (clock_now_ns() >= until || latch_wait_until(r->hurry, clock_now_ns() + LOOK_NS))
             return err_set(err, ERR_REVERT, ETIMEDOUT,
                            "container '%s' was started again, but it is %s", now.name, now.health);
     }
@@ -56,10 +54,9 @@ static int by_asking(struct fault_run *r, const char *text, uint64_t until, stru
 
     while (rc < 0 && clock_now_ns() < until && !latch_is_set(r->hurry))
         rc = process_wait_ready(text, MIN(until, clock_now_ns() + SLICE_NS), err);
-    if (rc < 0 && !latch_is_set(r->hurry))
-        return rc;
-    err_clear(err);
-    return 0;
+    if (rc == 0)
+        err_clear(err);
+    return rc;
 }
 
 int crew_wait_healthy(struct fault_run *r, struct err *err)

@@ -283,6 +283,15 @@ static void on_piece(struct feed *f, const struct http_piece *piece, bool from_i
         response_end(f);
 }
 
+/* HTTP/2 goes another way, from its first byte on. */
+static bool is_h2(struct proxy_http *h, bool from_client, const char *data, size_t len)
+{
+    if (!h->begun && h2_begins(from_client, data, len))
+        h->h2 = grpc_follow(h->c);
+    h->begun = true;
+    return h->h2 != NULL;
+}
+
 void proxy_http_feed(struct pipe *p, const char *data, size_t len)
 {
     struct proxy_http *h = p->conn->http;
@@ -291,6 +300,10 @@ void proxy_http_feed(struct pipe *p, const char *data, size_t len)
     struct feed f = { .h = h, .pipe = p, .data = data, .len = len };
     struct http_piece piece = { .kind = HTTP_PIECE_END };
 
+    if (is_h2(h, is_request, data, len)) {
+        grpc_feed(p, data, len);
+        return;
+    }
     if (h->raw) {
         pipe_emit(p, data, len);
         return;
@@ -320,7 +333,9 @@ void proxy_http_eof(struct pipe *p)
     struct proxy_http *h = p->conn->http;
     struct http_span held = http_parser_held(p->stream == PROXY_REQUEST ? &h->req : &h->resp);
 
-    if (!h->raw)
+    if (h->h2)
+        grpc_eof(p);
+    else if (!h->raw)
         pipe_emit(p, held.p, held.n);
 }
 
@@ -343,5 +358,6 @@ void proxy_http_free(struct proxy_http *h)
         exchange_pop(h);
     http_parser_done(&h->req);
     http_parser_done(&h->resp);
+    h2_free(h->h2);
     free(h);
 }

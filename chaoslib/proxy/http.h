@@ -3,6 +3,7 @@
 #ifndef CHAOSLIB_PROXY_HTTP_H
 #define CHAOSLIB_PROXY_HTTP_H
 
+#include "chaoslib/proxy/h2.h"
 #include "chaoslib/proxy/internal.h"
 
 /* A request whose answer has not gone through yet. */
@@ -17,6 +18,8 @@ struct exchange {
 
 struct proxy_http {
     struct conn *c;
+    struct h2 *h2; /* it speaks HTTP/2 (grpc.c), and nothing of what follows is used */
+    bool begun;    /* a byte came, from whichever side */
     struct http_parser req, resp;
     STAILQ_HEAD(, exchange) exchanges;
     unsigned n_exchanges;
@@ -42,5 +45,10 @@ bool http_change(const struct http_head *head, const struct verdict *v, bool may
                  struct buf *out);
 /* A whole answer for http-status. */
 void http_answer(const struct toxic *t, const struct http_head *req, bool close, struct buf *out);
+
+/* ---- gRPC (grpc.c) ---- */
+struct h2 *grpc_follow(struct conn *c);
+void grpc_feed(struct pipe *p, const char *data, size_t len);
+void grpc_eof(struct pipe *p);
 
 #endif

@@ -137,3 +137,4 @@ PROXY_FAULT(http_abort, TOXIC_HTTP_ABORT, "http-abort", "requests end in a reset
 PROXY_FAULT(http_delay, TOXIC_HTTP_DELAY, "http-delay", "requests or responses come later");
 PROXY_FAULT(http_body, TOXIC_HTTP_BODY, "http-body", "bodies are replaced");
 PROXY_FAULT(http_header, TOXIC_HTTP_HEADER, "http-header", "header fields are set or removed");
+PROXY_FAULT(grpc_status, TOXIC_GRPC_STATUS, "grpc-status", "calls of gRPC end with a status");

@@ -38,11 +38,16 @@ enum toxic_kind {
     TOXIC_HTTP_DELAY,
     TOXIC_HTTP_BODY,
     TOXIC_HTTP_HEADER,
+    TOXIC_GRPC_STATUS,
     TOXIC_KIND_MAX
 };
 
 struct toxic_match { /* HTTP toxics; empty fields match all */
     const char *method, *path /* glob with * */, *header /* "Name: text" */;
+};
+
+struct toxic_calls { /* gRPC toxics; globs with commas between, "pkg.Shop,pkg.Cart*"; empty: all */
+    const char *services, *methods;
 };
 
 struct toxic {
@@ -54,10 +59,11 @@ struct toxic {
     uint64_t bits_per_sec;        /* bandwidth */
     uint64_t bytes;               /* limit-data; reset after so many; slicer's size */
     uint64_t after_ns;            /* reset, blackhole: after so much time */
-    int status;                   /* http-status */
-    const char *body;             /* http-status, http-body */
+    int status;                   /* http-status, grpc-status */
+    const char *body;             /* http-status, http-body; grpc-status: the message */
     struct pairs headers;         /* http-header: set these (empty value: remove) */
     struct toxic_match match;
+    struct toxic_calls calls;
     uint64_t seed;
 };
 

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/parse.h"
+
 static const char *const kind_names[] = {
     [TOXIC_LATENCY] = "latency",
     [TOXIC_BANDWIDTH] = "bandwidth",
@@ -20,6 +22,7 @@ static const char *const kind_names[] = {
     [TOXIC_HTTP_DELAY] = "http-delay",
     [TOXIC_HTTP_BODY] = "http-body",
     [TOXIC_HTTP_HEADER] = "http-header",
+    [TOXIC_GRPC_STATUS] = "grpc-status",
 };
 _Static_assert(ARRAY_LEN(kind_names) == TOXIC_KIND_MAX, "every toxic has a name");
 
@@ -55,6 +58,11 @@ bool toxic_kind_find(const char *name, enum toxic_kind *ret)
 bool toxic_is_http(enum toxic_kind k)
 {
     return k >= TOXIC_HTTP_STATUS && k <= TOXIC_HTTP_HEADER;
+}
+
+bool toxic_reads_messages(enum toxic_kind k)
+{
+    return toxic_is_http(k) || k == TOXIC_GRPC_STATUS;
 }
 
 static bool is_header_text(const char *s)
@@ -101,6 +109,72 @@ static int check_http(const struct toxic *t, struct err *err)
     return t->kind == TOXIC_HTTP_HEADER ? check_headers(&t->headers, err) : 0;
 }
 
+/* ---- gRPC ---- */
+
+int grpc_status_number(const char *text)
+{
+    static const char *const names[] = {
+        "OK",
+        "CANCELLED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+        "UNAUTHENTICATED",
+    };
+    uint64_t number;
+
+    if (parse_u64(text, 0, ARRAY_LEN(names) - 1, &number, NULL) == 0)
+        return (int)number;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (strcasecmp(names[i], text) == 0)
+            return (int)i;
+    return -1;
+}
+
+static int check_names(const char *what, const char *list, struct err *err)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.*-";
+
+    for (const char *s = list ? list : ""; *s;) {
+        size_t n = strcspn(s, ",");
+        if (n == 0 || n > GRPC_NAME_MAX || strspn(s, allowed) < n)
+            return err_set(err, ERR_USAGE, EINVAL,
+                           "grpc-status: %s: '%.*s' is not a name such as pkg.Service or Get*",
+                           what, (int)MIN(n, 60), s);
+        s += n + (s[n] == ',' && s[n + 1]);
+        if (*s == ',')
+            return err_set(err, ERR_USAGE, EINVAL, "grpc-status: %s: a name is empty", what);
+    }
+    return 0;
+}
+
+static int check_grpc(const struct toxic *t, struct err *err)
+{
+    if (t->status < 1 || t->status > 16)
+        return err_set(err, ERR_USAGE, EINVAL,
+                       "grpc-status: status %d is no failure: write UNAVAILABLE, 14, ...",
+                       t->status);
+    if (t->body && (strlen(t->body) > GRPC_MESSAGE_MAX || !utf8_is_valid(t->body, strlen(t->body))))
+        return err_set(err, ERR_USAGE, EINVAL,
+                       "grpc-status: the message is longer than %d bytes, or not UTF-8",
+                       GRPC_MESSAGE_MAX);
+    if (check_names("services", t->calls.services, err) < 0)
+        return -EINVAL;
+    return check_names("methods", t->calls.methods, err);
+}
+
 int toxic_check(const struct toxic *t, struct err *err)
 {
     if ((unsigned)t->kind >= TOXIC_KIND_MAX || t->stream < PROXY_REQUEST || t->stream > PROXY_BOTH)
@@ -113,6 +187,8 @@ int toxic_check(const struct toxic *t, struct err *err)
                        "bandwidth: less than 8 bit/s; use blackhole to stop all traffic");
     if (t->kind == TOXIC_SLICER && t->bytes == 0)
         return err_set(err, ERR_USAGE, EINVAL, "slicer: size is 0; write for example size: 64B");
+    if (t->kind == TOXIC_GRPC_STATUS)
+        return check_grpc(t, err);
     return toxic_is_http(t->kind) ? check_http(t, err) : 0;
 }
 
@@ -151,6 +227,8 @@ struct live_toxic *toxic_live_new(const struct toxic *t, uint64_t handle, struct
     l->toxic.match.method = copy(l->arena, t->match.method);
     l->toxic.match.path = copy(l->arena, t->match.path);
     l->toxic.match.header = copy(l->arena, t->match.header);
+    l->toxic.calls.services = copy(l->arena, t->calls.services);
+    l->toxic.calls.methods = copy(l->arena, t->calls.methods);
     if (copy_pairs(l->arena, &t->headers, &l->toxic.headers) < 0) {
         toxic_live_free(l);
         err_set(err, ERR_LIMIT, ENOMEM, "%s: texts are too long", toxic_kind_name(t->kind));

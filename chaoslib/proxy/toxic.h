@@ -9,10 +9,15 @@
 
 #define TOXIC_BODY_MAX ((size_t)1 << 20)
 #define TOXIC_HEADERS_MAX 64
+#define GRPC_NAME_MAX 200
+#define GRPC_MESSAGE_MAX 1024
 
 const char *toxic_kind_name(enum toxic_kind k);               /* "tcp-reset" */
 bool toxic_kind_find(const char *name, enum toxic_kind *ret); /* also by alias: "rate" */
 bool toxic_is_http(enum toxic_kind k);
+bool toxic_reads_messages(enum toxic_kind k); /* of HTTP or gRPC: bytes alone do not do */
+/* "UNAVAILABLE" or "14"; -1: gRPC has no such status. */
+int grpc_status_number(const char *text);
 /* What is asked for makes sense, whoever asks. */
 int toxic_check(const struct toxic *t, struct err *err) MUST_CHECK;
 

@@ -20,6 +20,37 @@ const struct param_table toxic_match_table = { .title = "faults[].http-*.match",
                                                .rows = match_rows,
                                                .n = ARRAY_LEN(match_rows) };
 
+void grpc_code_load(const struct param_ctx *ctx, const struct doc *d, void *field)
+{
+    int number = d->kind == DOC_SCALAR ? grpc_status_number(d->text) : -1;
+
+    if (number < 0)
+        diag_add(ctx->diag, d, "expected a status of gRPC such as UNAVAILABLE or 14, not '%.40s'",
+                 d->kind == DOC_SCALAR ? d->text : doc_kind_name(d->kind));
+    else
+        *(int64_t *)field = number;
+}
+
+/* One text, names with commas between. */
+void grpc_names_load(const struct param_ctx *ctx, const struct doc *d, void *field)
+{
+    auto_buf struct buf all = BUF_INIT(TOXIC_BODY_MAX);
+
+    if (d->kind == DOC_SCALAR)
+        buf_adds(&all, d->text);
+    for (size_t i = 0; d->kind == DOC_LIST && i < d->n_items; i++) {
+        if (d->items[i]->kind != DOC_SCALAR || strchr(d->items[i]->text, ',')) {
+            diag_add(ctx->diag, d->items[i], "expected a name");
+            return;
+        }
+        buf_addf(&all, "%s%s", i ? "," : "", d->items[i]->text);
+    }
+    if (all.len == 0)
+        diag_add(ctx->diag, d, "names nobody: leave it out, or give it a name");
+    else
+        *(const char **)field = arena_strdup(ctx->arena, buf_str(&all));
+}
+
 #define PROXY_ROW                                                     \
     PARAM(STR, "proxy", struct toxic_params, proxy, .required = true, \
           .help = "the proxy of `proxies:` that it goes into")
@@ -38,6 +69,7 @@ static const struct param abort_rows[] = { PROXY_ROW, ABORT_ROWS };
 static const struct param delay_rows[] = { PROXY_ROW, DELAY_ROWS };
 static const struct param body_rows[] = { PROXY_ROW, BODY_ROWS };
 static const struct param header_rows[] = { PROXY_ROW, HEADER_ROWS };
+static const struct param grpc_rows[] = { PROXY_ROW, GRPC_STATUS_ROWS };
 
 static void check_any(const struct param_ctx *ctx, const struct doc *d, void *base,
                       enum toxic_kind k);
@@ -55,6 +87,7 @@ CHECK(check_abort, TOXIC_HTTP_ABORT)
 CHECK(check_delay, TOXIC_HTTP_DELAY)
 CHECK(check_body, TOXIC_HTTP_BODY)
 CHECK(check_header, TOXIC_HTTP_HEADER)
+CHECK(check_grpc, TOXIC_GRPC_STATUS)
 
 #define TABLE(kind_, name_, rows_, check_)                                                    \
     [kind_] = {                                                                               \
@@ -76,6 +109,7 @@ const struct param_table toxic_tables[TOXIC_KIND_MAX] = {
     TABLE(TOXIC_HTTP_DELAY, "http-delay", delay_rows, check_delay),
     TABLE(TOXIC_HTTP_BODY, "http-body", body_rows, check_body),
     TABLE(TOXIC_HTTP_HEADER, "http-header", header_rows, check_header),
+    TABLE(TOXIC_GRPC_STATUS, "grpc-status", grpc_rows, check_grpc),
 };
 
 static void check_any(const struct param_ctx *ctx, const struct doc *d, void *base,

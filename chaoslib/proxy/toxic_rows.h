@@ -81,5 +81,23 @@ extern const struct param_table toxic_match_table;
     PARAM(PAIRS, "headers", struct toxic_params, toxic.headers, .required = true, \
           .help = "fields to set; an empty value removes the field"),             \
         DIRECTION_ROW("response"), PERCENT_ROW("requests"), MATCH_ROW
+/* status: by name or number (loads itself), so that it has no row of status codes of HTTP. */
+void grpc_code_load(const struct param_ctx *ctx, const struct doc *d, void *field);
+void grpc_names_load(const struct param_ctx *ctx, const struct doc *d, void *field);
+#define GRPC_NAMES_ROW(name_, field_, help_)                                               \
+    PARAM(CUSTOM, name_, struct toxic_params, toxic.calls.field_, .load = grpc_names_load, \
+          .type_text = "list of texts, or a text",                                         \
+          .schema_json = "{\"type\":[\"string\",\"array\"]}", .help = (help_))
+#define GRPC_STATUS_ROWS                                                                        \
+    PARAM(CUSTOM, "status_code", struct toxic_params, status, .load = grpc_code_load,           \
+          .def = "UNAVAILABLE", .aliases = "status,code",                                       \
+          .type_text = "a status of gRPC, or its number",                                       \
+          .schema_json = "{\"type\":[\"string\",\"integer\"]}", .help = "what calls end with"), \
+        PARAM(STR, "message", struct toxic_params, toxic.body, .def = "",                       \
+              .help = "the text beside it"),                                                    \
+        PERCENT_ROW("calls"),                                                                   \
+        GRPC_NAMES_ROW("services", services,                                                    \
+                       "only calls of these, pkg.Service; * is any run of characters"),         \
+        GRPC_NAMES_ROW("methods", methods, "only calls of these methods; * as in services")
 
 #endif

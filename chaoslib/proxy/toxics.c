@@ -115,7 +115,7 @@ int proxy_toxic_add(struct proxy *p, const struct toxic *t, uint64_t *ret_handle
     if (slot < 0)
         return err_set(err, ERR_LIMIT, E2BIG, "proxy '%s' has %d toxics already", p->name,
                        PROXY_TOXICS_MAX);
-    if (toxic_is_http(t->kind) && p->protocol == PROXY_TCP)
+    if (toxic_reads_messages(t->kind) && p->protocol == PROXY_TCP)
         return err_set(err, ERR_INJECT, EINVAL,
                        "proxy '%s' has protocol tcp; %s needs http or auto", p->name,
                        toxic_kind_name(t->kind));

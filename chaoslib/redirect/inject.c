@@ -58,6 +58,8 @@ REDIRECT_FAULT(http_delay, TOXIC_HTTP_DELAY, "http-delay",
 REDIRECT_FAULT(http_body, TOXIC_HTTP_BODY, "http-body", "bodies at a port are replaced");
 REDIRECT_FAULT(http_header, TOXIC_HTTP_HEADER, "http-header",
                "header fields at a port are set or removed");
+REDIRECT_FAULT(grpc_status, TOXIC_GRPC_STATUS, "grpc-status",
+               "calls of gRPC to a port end with a status");
 REDIRECT_FAULT(blackhole, TOXIC_BLACKHOLE, "blackhole",
                "data to a port is swallowed and never answered");
 REDIRECT_FAULT(slow_close, TOXIC_SLOW_CLOSE, "slow-close",

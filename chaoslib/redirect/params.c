@@ -41,6 +41,7 @@ ROWS(abort, ABORT_ROWS);
 ROWS(delay, DELAY_ROWS);
 ROWS(body, BODY_ROWS);
 ROWS(header, HEADER_ROWS);
+ROWS(grpc, GRPC_STATUS_ROWS);
 
 #define CHECK(fn_, kind_)                                                         \
     static void fn_(const struct param_ctx *ctx, const struct doc *d, void *base) \
@@ -55,6 +56,7 @@ CHECK(check_abort, TOXIC_HTTP_ABORT)
 CHECK(check_delay, TOXIC_HTTP_DELAY)
 CHECK(check_body, TOXIC_HTTP_BODY)
 CHECK(check_header, TOXIC_HTTP_HEADER)
+CHECK(check_grpc, TOXIC_GRPC_STATUS)
 
 #define TABLE(kind_, name_, rows_, check_)                                                    \
     [kind_] = {                                                                               \
@@ -75,6 +77,7 @@ const struct param_table redirect_tables[TOXIC_KIND_MAX] = {
     TABLE(TOXIC_HTTP_DELAY, "http-delay", delay_rows, check_delay),
     TABLE(TOXIC_HTTP_BODY, "http-body", body_rows, check_body),
     TABLE(TOXIC_HTTP_HEADER, "http-header", header_rows, check_header),
+    TABLE(TOXIC_GRPC_STATUS, "grpc-status", grpc_rows, check_grpc),
 };
 const struct param_table redirect_docker_tables[TOXIC_KIND_MAX] = {
     TABLE(TOXIC_LATENCY, "latency", latency_docker_rows, NULL),
@@ -90,4 +93,5 @@ const struct param_table redirect_docker_tables[TOXIC_KIND_MAX] = {
     TABLE(TOXIC_HTTP_DELAY, "http-delay", delay_docker_rows, check_delay),
     TABLE(TOXIC_HTTP_BODY, "http-body", body_docker_rows, check_body),
     TABLE(TOXIC_HTTP_HEADER, "http-header", header_docker_rows, check_header),
+    TABLE(TOXIC_GRPC_STATUS, "grpc-status", grpc_docker_rows, check_grpc),
 };

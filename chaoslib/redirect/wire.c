@@ -13,7 +13,7 @@ static void put_text(struct json *j, const char *key, const char *value)
 void toxic_write(const struct toxic *t, struct json *ret)
 {
     auto_free char *seed = xasprintf("%llx", (unsigned long long)t->seed);
-    struct json *match = json_object(), *headers = json_object();
+    struct json *match = json_object(), *headers = json_object(), *calls = json_object();
 
     json_put_str(ret, "kind", toxic_kind_name(t->kind));
     json_put_u64(ret, "stream", t->stream);
@@ -30,6 +30,9 @@ void toxic_write(const struct toxic *t, struct json *ret)
     put_text(match, "path", t->match.path);
     put_text(match, "header", t->match.header);
     json_put(ret, "match", match);
+    put_text(calls, "services", t->calls.services);
+    put_text(calls, "methods", t->calls.methods);
+    json_put(ret, "calls", calls);
     for (size_t i = 0; i < t->headers.n; i++)
         json_put_str(headers, t->headers.keys[i], t->headers.values[i]);
     json_put(ret, "headers", headers);
@@ -63,7 +66,9 @@ int toxic_read(const struct json *j, struct toxic *ret, struct err *err)
                            .body = json_str(j, "body", ""),
                            .match = { .method = json_str(j, "match.method", ""),
                                       .path = json_str(j, "match.path", ""),
-                                      .header = json_str(j, "match.header", "") } };
+                                      .header = json_str(j, "match.header", "") },
+                           .calls = { .services = json_str(j, "calls.services", ""),
+                                      .methods = json_str(j, "calls.methods", "") } };
     if (!toxic_kind_find(kind, &ret->kind))
         return err_set(err, ERR_PREPARE, EINVAL, "'%s' is no toxic", kind);
     read_headers(json_get(j, "headers"), &ret->headers);

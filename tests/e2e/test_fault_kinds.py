@@ -201,6 +201,7 @@ def test_no_kind_is_missing():
     elsewhere = MACHINE_KINDS | {"dns-error", "dns-spoof"}  # test_dns.py
     elsewhere |= {"corrupt", "duplicate", "reorder", "partition"}  # test_net.py
     elsewhere |= {"limits", "disconnect", "remove"}  # test_docker_faults.c
+    elsewhere |= {"grpc-status"}  # test_grpc.py
     elsewhere |= {"clock-skew"}  # test_clock.py
     elsewhere |= {"pumba"}  # test_pumba.py
     elsewhere |= {"slow-read", "slow-send", "half-open", "abort", "tls-stall", "big-headers", "retry-storm"}  # test_client_faults.py

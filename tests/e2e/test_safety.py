@@ -25,7 +25,8 @@ NETWORK = ["latency: {%s, delay: 50ms}", "loss: {%s, percent: 30%%}", "corrupt: 
            "duplicate: {%s, percent: 30%%}", "reorder: {%s, percent: 30%%, delay: 20ms}", "rate: {%s, rate: 1mbit}",
            "partition: {%s}", "tcp-reset: {%s}", "dns-error: {%s, patterns: [example.com], rcode: NXDOMAIN}",
            "dns-spoof: {%s, map: {example.com: 10.0.0.1}}", "http-status: {%s, port: 8080, code: 503}",
-           "blackhole: {%s, port: 8080}", "slicer: {%s, port: 8080, size: 100B}"]
+           "blackhole: {%s, port: 8080}", "slicer: {%s, port: 8080, size: 100B}",
+           "grpc-status: {%s, port: 8080}"]
 MACHINE = ["cpu: {%s, load: 20%%, workers: 1}", "memory: {%s, size: 8MiB}", "io: {%s, workers: 1, bytes: 1MiB}",
            "disk-fill: {%s, size: 1MiB, path: /tmp}"]
 DESCRIPTORS = "fd-exhaustion: {%s}"

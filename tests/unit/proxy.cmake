@@ -1,3 +1,4 @@
+unit_test(test_h2 LIBS chaoslib)
 unit_test(test_http_msg LIBS chaoslib)
 unit_test(test_inject_proxy LIBS chaoslib SOURCES proxy_net.c LABEL func TIMEOUT 120)
 unit_test(test_proxy LIBS chaoslib SOURCES proxy_net.c LABEL func TIMEOUT 180)

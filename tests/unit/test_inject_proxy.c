@@ -33,6 +33,7 @@ static const struct {
     { &fault_proxy_http_delay, "delay", "20ms" },
     { &fault_proxy_http_body, "body", "other" },
     { &fault_proxy_http_header, "headers", NULL },
+    { &fault_proxy_grpc_status, "services", "lab.Shop" },
 };
 
 static struct fault_spec spec(struct arena *a, size_t i, const char *proxy)

@@ -56,6 +56,13 @@ static void test_one_line_form(void **state)
     assert_int_equal(t.headers.n, 2);
     assert_string_equal(t.headers.keys[1], "X-B");
     assert_string_equal(t.headers.values[1], "2 3");
+    assert_int_equal(
+        parse("grpc-status services=lab.Shop,lab.C* message=\"try later\"", &t, a, &said), 0);
+    assert_int_equal(t.status, 14);
+    assert_string_equal(t.body, "try later");
+    assert_string_equal(t.calls.services, "lab.Shop,lab.C*");
+    assert_int_equal(parse("grpc-status code=not_found", &t, a, &said), 0);
+    assert_int_equal(t.status, 5);
     assert_int_equal(parse("tcp-refuse", &t, a, &said), 0);
     assert_true(t.percent >= 1 && t.stream == PROXY_BOTH);
     assert_int_equal(said.len, 0);
@@ -81,6 +88,15 @@ static void test_mistakes_are_said(void **state)
         { "http-status match.header=nocolon", "colon" },
         { "http-header headers.Content-Length=3", "http-body" },
         { "http-header \"headers.A B=3\"", "not a header" },
+        { "grpc-status status_code=BUSY",
+          "expected a status of gRPC such as UNAVAILABLE or 14, not 'BUSY'" },
+        { "grpc-status status_code=17", "not '17'" },
+        { "grpc-status status_code=OK", "status 0 is no failure" },
+        { "grpc-status services=/lab.Shop/Get",
+          "'/lab.Shop/Get' is not a name such as pkg.Service" },
+        { "grpc-status methods=a,,b", "methods: a name is empty" },
+        { "grpc-status methods=", "names nobody" },
+        { "grpc-status message=\xff", "not UTF-8" },
     };
     struct arena *a = arena_new(0);
 
