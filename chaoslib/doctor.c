@@ -293,13 +293,18 @@ static void look_at_container(struct clinic *c, struct doctor_finding *f)
 static void look_at_pumba(struct clinic *c, struct doctor_finding *f)
 {
     struct err err = { 0 };
-    auto_free char *program = pumba_program(&err);
+    auto_free char *program = pumba_program(&err), *image = NULL;
 
     look_at_container(c, f);
     f->works = c->engine != NULL;
-    if (f->works)
-        snprintf(f->how, sizeof(f->how), "%s",
-                 program ? "watch, and run by its program" : "watch; run needs PUMBA or its image");
+    if (!f->works)
+        return;
+    if (!program && pumba_image(c->engine, NULL, &image, &err) != 0)
+        image = NULL;
+    snprintf(f->how, sizeof(f->how), "%s",
+             program ? "watch, and run by its program"
+             : image ? "watch, and run from its image"
+                     : "watch; run needs PUMBA or its image");
 }
 
 static void examine(struct clinic *c, struct doctor_finding *f)

@@ -10,8 +10,10 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "chaoslib/docker/host.h"
 #include "chaoslib/docker/select.h"
 #include "chaoslib/inject.h"
+#include "chaoslib/pumba/mend.h"
 #include "chaoslib/pumba/native.h"
 #include "chaoslib/pumba/session.h"
 #include "chaoslib/pumba/watch.h"
@@ -26,15 +28,17 @@
 enum watch_mode { WATCH_OFF, WATCH_PUMBA, WATCH_ANY };
 
 struct pumba_params {
-    const char *run, *match;
+    const char *run, *match, *image;
     int watch;
     bool allow_empty;
     struct pumba_line line;
 };
 
 struct pumba {
-    char *program, **argv;
-    char mark[96];
+    char *program, *image, **argv; /* the one or the other */
+    char mark[96];                 /* its environment's, where it is a process */
+    char box[64];                  /* its container's name, where it is one */
+    struct json *mending;          /* what it may leave */
     struct pumba_session *session;
     struct pumba_watch *watch;
     struct docker_targets chosen; /* whom it may hit, as they were before */
@@ -79,31 +83,77 @@ static int refuse_paused(const struct pumba *p, const struct pumba_line *l, stru
     return 0;
 }
 
-static int pumba_prepare(struct fault_run *r, struct err *err)
+/* The program; where there is none, or where the plan says so, an image that the engine has. */
+static int find_pumba(const struct fault_run *r, struct pumba *p, struct err *err)
+{
+    const struct pumba_params *params = r->params;
+    struct err none = { 0 };
+
+    if (!params->image)
+        p->program = pumba_program(&none);
+    if (p->program)
+        return 0;
+    if (!params->image && docker_env("PUMBA"))
+        return err_set(err, none.kind, none.code, "%s", none.msg);
+    int rc = pumba_image(r->env->docker, params->image, &p->image, err);
+    if (rc == 0)
+        return pumba_box_check(r->env->docker, err);
+    if (rc == 1 && params->image)
+        return err_set(err, ERR_PREPARE, ENOENT,
+                       "the engine has no image '%.150s', and nothing is pulled here: run docker "
+                       "pull %.150s before",
+                       params->image, params->image);
+    if (rc == 1)
+        return err_set(err, ERR_PREPARE, ENOENT,
+                       "there is no pumba in the path, and the engine has no image " PUMBA_IMAGES
+                       ": install it, set PUMBA to where it is, or pull the image before (that "
+                       "is not done here)");
+    return rc;
+}
+
+static void make_line(const struct fault_run *r, struct pumba *p)
 {
     const struct pumba_params *params = r->params;
     auto(json) struct json *engine = json_object();
+    unsigned long long tag = rng_entropy();
+
+    docker_write(r->env->docker, engine);
+    p->argv = p->image
+                  ? pumba_argv("pumba", &params->line, PUMBA_BOX_HOST)
+                  : pumba_argv(p->program, &params->line, json_str(engine, "engine.address", ""));
+    if (p->image)
+        snprintf(p->box, sizeof(p->box), "chaos-load-pumba-%016llx", tag);
+    snprintf(p->mark, sizeof(p->mark), "CHAOS_LOAD_PUMBA=%.40s-%llx", r->env->run_id, tag);
+}
+
+static void say_what(struct fault_run *r, const struct pumba *p)
+{
+    const struct pumba_params *params = r->params;
+    char name[32];
+
+    pumba_line_name(&params->line, name);
+    docker_say_targets(p->chosen.v, p->chosen.n, r->target);
+    snprintf(r->mechanism, sizeof(r->mechanism), "pumba %.20s%s%.30s", name,
+             p->image ? ", from " : "", p->image ? p->image : "");
+}
+
+static int pumba_prepare(struct fault_run *r, struct err *err)
+{
+    const struct pumba_params *params = r->params;
     struct pumba *p = xcalloc(1, sizeof(*p));
-    char name[32], whom[200];
 
     r->state = p;
     if (!r->env->docker)
         return err_set(err, ERR_PREPARE, ENOTCONN, "there is no container engine to follow");
-    p->program = pumba_program(err);
-    if (!p->program || choose(r, p, err) < 0 || refuse_paused(p, &params->line, err) < 0)
+    if (find_pumba(r, p, err) < 0 || choose(r, p, err) < 0 ||
+        refuse_paused(p, &params->line, err) < 0)
         return -ENOENT;
-    docker_write(r->env->docker, engine);
-    p->argv = pumba_argv(p->program, &params->line, json_str(engine, "engine.address", ""));
+    make_line(r, p);
+    p->mending = pumba_mend_plan(r->env->docker, &params->line, &p->chosen);
     p->alone = params->line.command == PUMBA_EXEC;
-    snprintf(p->mark, sizeof(p->mark), "CHAOS_LOAD_PUMBA=%.40s-%llx", r->env->run_id,
-             (unsigned long long)rng_entropy());
     if (r->hold_ns == 0 && pumba_is_lasting(&params->line))
         r->hold_ns = params->line.duration_ns;
-    docker_say_targets(p->chosen.v, p->chosen.n, r->target);
-    snprintf(whom, sizeof(whom), "%.199s", r->target);
-    pumba_line_name(&params->line, name);
-    snprintf(r->target, sizeof(r->target), "%s", whom);
-    snprintf(r->mechanism, sizeof(r->mechanism), "pumba %s", name);
+    say_what(r, p);
     fault_hits_new(r, HITS_MAX);
     r->n_hits = 0;
     return 0;
@@ -117,13 +167,12 @@ static void pumba_journal(const struct fault_run *r, struct json *record)
 
     pumba_line_name(&params->line, name);
     docker_write(r->env->docker, record);
-    json_put_str(record, "mark", p->mark);
     json_put_str(record, "command", name);
-    json_put_bool(record, "start", params->line.command == PUMBA_STOP && params->line.stop_restart);
-    json_put_bool(record, "unpause", params->line.command == PUMBA_PAUSE);
-    struct json *list = json_put(record, "containers", json_array());
-    for (size_t i = 0; i < p->chosen.n && pumba_is_lasting(&params->line); i++)
-        json_put_str(list, NULL, p->chosen.v[i].id);
+    json_put_str(record, p->image ? "box" : "mark", p->image ? p->box : p->mark);
+    auto_free char *text = json_print(p->mending, false);
+    struct json *mending = NULL;
+    if (json_parse(text, strlen(text), &mending, NULL) == 0)
+        json_put(record, "mending", mending);
 }
 
 /* ---- what it hit ---- */
@@ -228,7 +277,14 @@ static int pumba_inject(struct fault_run *r, struct err *err)
     p->watch = pumba_watch_start(&opts, err);
     if (!p->watch)
         return -EIO;
-    p->session = pumba_session_start(p->argv, p->mark, err);
+    const struct pumba_box_opts box = { .docker = r->env->docker,
+                                        .events = r->env->docker_events,
+                                        .image = p->image,
+                                        .name = p->box,
+                                        .run_id = r->env->run_id,
+                                        .argv = p->argv + 1 };
+    p->session =
+        p->image ? pumba_session_boxed(&box, err) : pumba_session_start(p->argv, p->mark, err);
     return p->session ? wait_begun(r, err) : -EIO;
 }
 
@@ -248,24 +304,6 @@ static int pumba_still_in(const struct fault_run *r, struct err *err)
 }
 
 /* ---- end ---- */
-
-/* What a Pumba that had to die left behind. 1: nothing had to be done. */
-static int mend(struct docker *d, const char *id, bool unpause, bool start, struct err *err)
-{
-    struct docker_container c;
-    int rc = docker_inspect(d, id, &c, err);
-
-    if (rc != 0)
-        return rc < 0 ? rc : 1;
-    bool paused = unpause && c.paused, stopped = start && !c.running;
-    if (!paused && !stopped)
-        return 1;
-    auto_free char *path = xasprintf("/containers/%.64s/%s", id, paused ? "unpause" : "start");
-    const struct docker_call call = { .method = "POST", .path = path };
-    if (docker_do(d, &call, NULL, err) < 0)
-        return err_wrap(err, "container %.60s is still %s", c.name, paused ? "paused" : "stopped");
-    return 0;
-}
 
 static bool all_reverted(const struct fault_run *r)
 {
@@ -295,28 +333,63 @@ static void end_session(struct fault_run *r)
                  r->name);
 }
 
+static void wait_reverted(struct fault_run *r)
+{
+    uint64_t until = clock_now_ns() + SETTLE_NS;
+
+    while (!all_reverted(r) && clock_now_ns() < until) {
+        clock_sleep_until(clock_now_ns() + LOOK_NS);
+        take_hits(r);
+    }
+}
+
+static int mend_one(struct fault_run *r, const char *id, const char *name, struct err *err)
+{
+    const struct pumba *p = r->state;
+    int rc = pumba_mend(r->env->docker, p->mending, id, err);
+
+    for (size_t i = 0; rc == 0 && i < r->n_hits; i++)
+        if (strcmp(r->hits[i].id, id) == 0)
+            r->hits[i].reverted = clock_now_ns();
+    if (rc == 0)
+        log_warn("pumba.mend", "fault=%s pumba left container %s broken, and we mended it", r->name,
+                 name);
+    return rc;
+}
+
+/* What it should have taken back, and is there still: in whom it hit; in networks also in whom it
+ * would have, since a Pumba that failed half-way was not seen to hit anybody. */
+static int mend_all(struct fault_run *r, bool by_state, struct err *err)
+{
+    const struct pumba *p = r->state;
+    int rc = 0;
+
+    for (size_t i = 0; rc >= 0 && by_state && i < r->n_hits; i++)
+        rc = mend_one(r, r->hits[i].id, r->hits[i].name, err);
+    for (size_t i = 0; rc >= 0 && !by_state && i < p->chosen.n; i++)
+        rc = mend_one(r, p->chosen.v[i].id, p->chosen.v[i].name, err);
+    return rc;
+}
+
 static int pumba_revert(struct fault_run *r, struct err *err)
 {
     const struct pumba_params *params = r->params;
     struct pumba *p = r->state;
-    bool unpause = params->line.command == PUMBA_PAUSE;
-    bool start = params->line.command == PUMBA_STOP && params->line.stop_restart;
-    uint64_t until = clock_now_ns() + SETTLE_NS;
+    bool by_state = params->line.command == PUMBA_PAUSE || params->line.command == PUMBA_STOP;
 
     if (!p->session)
         return 0;
     end_session(r);
     take_hits(r);
-    for (size_t i = 0; i < r->n_hits && (unpause || start); i++)
-        if (mend(r->env->docker, r->hits[i].id, unpause, start, err) < 0)
-            return -EIO;
-    bool lasting = pumba_is_lasting(&params->line);
-    while (lasting && !all_reverted(r) && clock_now_ns() < until) {
-        clock_sleep_until(clock_now_ns() + LOOK_NS);
-        take_hits(r);
-    }
-    if (lasting)
-        stamp_reverted(r);
+    if (!pumba_is_lasting(&params->line))
+        return 0;
+    if (!by_state)
+        wait_reverted(r);
+    if (mend_all(r, by_state, err) < 0)
+        return -EIO;
+    if (by_state)
+        wait_reverted(r);
+    stamp_reverted(r);
     return 0;
 }
 
@@ -372,7 +445,9 @@ static void pumba_release(struct fault_run *r)
     pumba_session_free(p->session);
     pumba_watch_stop(p->watch);
     pumba_argv_free(p->argv);
+    json_free(p->mending);
     free(p->program);
+    free(p->image);
     free(p->chosen.v);
     free(p);
     r->state = NULL;
@@ -381,82 +456,28 @@ static void pumba_release(struct fault_run *r)
 /* Asked to end, it undoes by itself what it did; what it could not is mended here. */
 static int pumba_undo(const struct json *record, struct err *err)
 {
-    int ended = pumba_end_marked(json_str(record, "mark", "CHAOS_LOAD_PUMBA=?"), END_NS, err);
-    bool unpause = json_bool(record, "unpause", false), start = json_bool(record, "start", false);
-    bool mended = false;
+    const char *box = json_str(record, "box", NULL), *mark = json_str(record, "mark", NULL);
+    int ended = mark ? pumba_end_marked(mark, END_NS, err) : 0;
+    struct docker *d = ended < 0 ? NULL : docker_read(record, err);
+    size_t n = 0;
 
-    if (ended < 0)
-        return ended;
-    if (!unpause && !start)
-        return ended == 0;
-    struct docker *d = docker_read(record, err);
-    int rc = d ? 0 : -EIO;
-    const struct json *list = json_get(record, "containers");
-    for (const struct json *c = json_first(list); c && rc >= 0; c = json_next(c)) {
-        rc = mend(d, json_str(c, "", ""), unpause, start, err);
-        mended |= rc == 0;
-    }
+    if (!d)
+        return -EIO;
+    if (box)
+        ended = pumba_box_end(d, box, END_NS, err);
+    int rc = ended < 0 ? ended : pumba_mend_all(d, json_get(record, "mending"), &n, err);
     docker_free(d);
-    if (rc < 0)
-        return rc;
-    return !mended && ended == 0;
+    return rc < 0 ? rc : !n && !ended;
 }
 
 /* ---- watching ---- */
-
-struct watcher {
-    struct pumba_watch *watch;
-    fault_sight_fn *fn;
-    void *arg;
-};
-
-static void on_hit(void *arg, size_t i, const struct pumba_hit *hit)
-{
-    const struct watcher *w = arg;
-    struct fault_sight s = { .number = i, .foreign = hit->foreign };
-
-    snprintf(s.kind, sizeof(s.kind), "%s", pumba_deed_name(hit->deed));
-    snprintf(s.target, sizeof(s.target), "container %.60s (%.12s)%s%.60s", hit->name, hit->id,
-             hit->detail[0] ? ": " : "", hit->detail);
-    snprintf(s.hit.name, sizeof(s.hit.name), "%s", hit->name);
-    snprintf(s.hit.id, sizeof(s.hit.id), "%s", hit->id);
-    s.hit.requested = hit->requested_ns;
-    s.hit.effective = hit->effective_ns;
-    s.hit.reverted = hit->reverted_ns;
-    s.lasting = hit->deed != PUMBA_DID_RM;
-    if (hit->failed)
-        snprintf(s.error, sizeof(s.error), "pumba tried, and its tool failed: nothing took effect");
-    else if (hit->revert_failed)
-        snprintf(s.error, sizeof(s.error), "pumba could not take it back");
-    w->fn(w->arg, &s);
-}
 
 static void *pumba_watch_begin(const void *params, const struct chaos_env *env, fault_sight_fn *fn,
                                void *arg, struct err *err)
 {
     const struct pumba_params *p = params;
-    struct watcher *w = xcalloc(1, sizeof(*w));
-    const struct pumba_watch_opts opts = { .docker = env->docker,
-                                           .events = env->docker_events,
-                                           .any = p->watch == WATCH_ANY,
-                                           .match = p->match,
-                                           .fn = on_hit,
-                                           .arg = w };
 
-    *w = (struct watcher){ .fn = fn, .arg = arg };
-    w->watch = pumba_watch_start(&opts, err);
-    if (w->watch)
-        return w;
-    free(w);
-    return NULL;
-}
-
-static void pumba_watch_end(void *watch)
-{
-    struct watcher *w = watch;
-
-    pumba_watch_stop(w->watch);
-    free(w);
+    return pumba_sight_start(env, p->watch == WATCH_ANY, p->match, fn, arg, err);
 }
 
 /* ---- parameters ---- */
@@ -493,6 +514,8 @@ static void check_pumba(const struct param_ctx *ctx, const struct doc *d, void *
         diag_add(ctx->diag, d, "which Pumba? write run: \"kill re2:^shop\", or watch: true");
     else if (p->run)
         check_line(ctx, d, p);
+    else if (p->image)
+        diag_add_key(ctx->diag, doc_get(d, "image"), "is for run: who watches starts no Pumba");
     else if (doc_get(d, "allow_empty"))
         diag_add_key(ctx->diag, doc_get(d, "allow_empty"),
                      "is for run: who watches may see nothing");
@@ -521,7 +544,11 @@ static const struct param pumba_rows[] = {
     PARAM(STR, "run", struct pumba_params, run, .type_text = "command line of Pumba",
           .help =
               "is started as it stands; with --interval it goes on for 'duration', otherwise it "
-              "ends by itself. The program is $PUMBA, or pumba of the path"),
+              "ends by itself. The program is $PUMBA, or pumba of the path; where there is none, "
+              "Pumba's image, when the engine has it"),
+    PARAM(STR, "image", struct pumba_params, image, .type_text = "name of an image",
+          .help = "run: Pumba's image, in place of the program; nothing is pulled. Default where "
+                  "there is no program: ghcr.io/alexei-led/pumba, then gaiaadm/pumba"),
     PARAM(ENUM, "watch", struct pumba_params, watch, .def = "false", .choices = modes,
           .help =
               "follow what a Pumba that someone else runs does, from the beginning of the run to "
@@ -553,5 +580,5 @@ const struct fault_kind fault_pumba = {
     .release = pumba_release,
     .undo = pumba_undo,
     .watch_start = pumba_watch_begin,
-    .watch_stop = pumba_watch_end,
+    .watch_stop = pumba_sight_stop,
 };

@@ -21,6 +21,7 @@
 #define ENV_MAX 4096
 
 struct pumba_session {
+    struct pumba_box *box; /* NULL: a process of ours */
     struct proc_id id;
     int log_fd; /* a memfd */
     bool over;
@@ -125,12 +126,26 @@ struct pumba_session *pumba_session_start(char *const *argv, const char *mark, s
     return s;
 }
 
+struct pumba_session *pumba_session_boxed(const struct pumba_box_opts *opts, struct err *err)
+{
+    struct pumba_session *s = xcalloc(1, sizeof(*s));
+
+    s->log_fd = -1;
+    s->box = pumba_box_start(opts, err);
+    if (s->box)
+        return s;
+    free(s);
+    return NULL;
+}
+
 /* ---- while it runs ---- */
 
 bool pumba_session_is_over(struct pumba_session *s, int *ret_status)
 {
     int status = 0;
 
+    if (s->box)
+        return pumba_box_is_over(s->box, ret_status);
     if (!s->over && waitpid(s->id.pid, &status, WNOHANG) == s->id.pid) {
         s->over = true;
         s->status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
@@ -143,8 +158,10 @@ bool pumba_session_is_over(struct pumba_session *s, int *ret_status)
 void pumba_session_log(struct pumba_session *s, struct pumba_log *ret)
 {
     auto_buf struct buf text = BUF_INIT(PUMBA_LOG_MAX);
-    ssize_t n = 1;
+    ssize_t n = s->box ? 0 : 1;
 
+    if (s->box)
+        pumba_box_log(s->box, &text);
     while (n > 0) {
         char *to = buf_reserve(&text, 65536);
         n = to ? pread(s->log_fd, to, 65536, (off_t)text.len) : 0;
@@ -164,16 +181,25 @@ static bool wait_over(struct pumba_session *s, uint64_t until_ns, struct latch *
     return true;
 }
 
+/* Ours, and not reaped: the number is its own. */
+static void send(struct pumba_session *s, int sig)
+{
+    if (s->box)
+        pumba_box_signal(s->box, sig == SIGKILL ? "SIGKILL" : "SIGTERM");
+    else
+        kill(s->id.pid, sig);
+}
+
 int pumba_session_end(struct pumba_session *s, uint64_t grace_ns, struct latch *hurry)
 {
     if (pumba_session_is_over(s, NULL))
         return 0;
-    kill(s->id.pid, SIGTERM); /* ours, and not reaped: the number is its own */
+    send(s, SIGTERM);
     /* Even in a hurry it gets a moment: what it undoes in it nobody else could. */
     if (wait_over(s, clock_now_ns() + MIN(grace_ns, 3 * NS_PER_SEC), NULL) ||
         wait_over(s, clock_now_ns() + grace_ns, hurry))
         return 0;
-    kill(s->id.pid, SIGKILL);
+    send(s, SIGKILL);
     wait_over(s, clock_now_ns() + 5 * NS_PER_SEC, NULL);
     return 1;
 }
@@ -183,7 +209,9 @@ void pumba_session_free(struct pumba_session *s)
     if (!s)
         return;
     err_ignore(pumba_session_end(s, 5 * NS_PER_SEC, NULL), "whoever cares has looked before");
-    close(s->log_fd);
+    pumba_box_free(s->box);
+    if (s->log_fd >= 0)
+        close(s->log_fd);
     free(s);
 }
 

@@ -1,10 +1,11 @@
-/* A Pumba that we started: its process, its log, its end. When we die it gets SIGTERM from the
- * kernel, upon which it takes back what it did; SIGKILL would make it leave all behind. */
+/* A Pumba that we started: its process or its container, its log, its end. When we die the process
+ * gets SIGTERM from the kernel, upon which it takes back what it did; SIGKILL would make it leave
+ * all behind. */
 #ifndef CHAOSLIB_PUMBA_SESSION_H
 #define CHAOSLIB_PUMBA_SESSION_H
 
 #include "chaoslib/chaos.h"
-#include "chaoslib/pumba/args.h"
+#include "chaoslib/pumba/box.h"
 #include "chaoslib/pumba/log.h"
 
 struct pumba_session;
@@ -19,6 +20,8 @@ void pumba_argv_free(char **argv);
 /* `mark` ("NAME=value") is put into its environment. On the fault's thread, which must outlive it.
  */
 struct pumba_session *pumba_session_start(char *const *argv, const char *mark, struct err *err);
+/* From its image; what `opts` names must outlive it. */
+struct pumba_session *pumba_session_boxed(const struct pumba_box_opts *opts, struct err *err);
 /* Its exit status in *ret_status, 128 + n for a signal. */
 bool pumba_session_is_over(struct pumba_session *s, int *ret_status);
 void pumba_session_log(struct pumba_session *s, struct pumba_log *ret);

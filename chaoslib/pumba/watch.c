@@ -63,6 +63,17 @@ bool pumba_sidecar_target(const struct json *inspected, char ret[72], bool *ret_
     return false;
 }
 
+/* A Pumba itself, in a container of its own: labelled otherwise than its side-cars. */
+static bool is_pumba(const struct json *inspected)
+{
+    const struct json *labels = json_get(inspected, "Config.Labels");
+
+    for (const struct json *l = json_first(labels); l; l = json_next(l))
+        if (strcmp(json_key(l), "com.gaiaadm.pumba") == 0)
+            return strcmp(json_str(l, "", ""), "true") == 0;
+    return false;
+}
+
 static void find_target(struct pumba_watch *w, const struct docker_event *e)
 {
     struct docker_container sidecar, target = { 0 };
@@ -72,6 +83,8 @@ static void find_target(struct pumba_watch *w, const struct docker_event *e)
     char id[72];
 
     int rc = docker_inspect_json(w->opts.docker, e->id, &sidecar, &whole, &err);
+    if (rc == 0 && is_pumba(whole))
+        return;
     if (rc != 0 || !pumba_sidecar_target(whole, id, &is_stress)) {
         log_warn("pumba.sidecar", "whose side-car %s is cannot be told: %s", e->name,
                  rc < 0 ? err.msg
@@ -187,4 +200,60 @@ void pumba_watch_stop(struct pumba_watch *w)
     latch_set(w->stop);
     pthread_join(w->thread, NULL);
     release(w);
+}
+
+/* ---- as a fault ---- */
+
+struct sight {
+    struct pumba_watch *watch;
+    fault_sight_fn *fn;
+    void *arg;
+};
+
+static void on_sight(void *arg, size_t i, const struct pumba_hit *hit)
+{
+    const struct sight *to = arg;
+    struct fault_sight s = { .number = i, .foreign = hit->foreign };
+
+    snprintf(s.kind, sizeof(s.kind), "%s", pumba_deed_name(hit->deed));
+    snprintf(s.target, sizeof(s.target), "container %.60s (%.12s)%s%.60s", hit->name, hit->id,
+             hit->detail[0] ? ": " : "", hit->detail);
+    snprintf(s.hit.name, sizeof(s.hit.name), "%s", hit->name);
+    snprintf(s.hit.id, sizeof(s.hit.id), "%s", hit->id);
+    s.hit.requested = hit->requested_ns;
+    s.hit.effective = hit->effective_ns;
+    s.hit.reverted = hit->reverted_ns;
+    s.lasting = hit->deed != PUMBA_DID_RM;
+    if (hit->failed)
+        snprintf(s.error, sizeof(s.error), "pumba tried, and its tool failed: nothing took effect");
+    else if (hit->revert_failed)
+        snprintf(s.error, sizeof(s.error), "pumba could not take it back");
+    to->fn(to->arg, &s);
+}
+
+void *pumba_sight_start(const struct chaos_env *env, bool any, const char *match,
+                        fault_sight_fn *fn, void *arg, struct err *err)
+{
+    struct sight *s = xcalloc(1, sizeof(*s));
+    const struct pumba_watch_opts opts = { .docker = env->docker,
+                                           .events = env->docker_events,
+                                           .any = any,
+                                           .match = match,
+                                           .fn = on_sight,
+                                           .arg = s };
+
+    *s = (struct sight){ .fn = fn, .arg = arg };
+    s->watch = pumba_watch_start(&opts, err);
+    if (s->watch)
+        return s;
+    free(s);
+    return NULL;
+}
+
+void pumba_sight_stop(void *sight)
+{
+    struct sight *s = sight;
+
+    pumba_watch_stop(s->watch);
+    free(s);
 }

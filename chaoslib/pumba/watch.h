@@ -25,6 +25,12 @@ size_t pumba_watch_copy(struct pumba_watch *w, struct pumba_hit *ret, size_t max
 /* After what the engine has reported by now was taken in; frees. */
 void pumba_watch_stop(struct pumba_watch *w);
 
+/* The same as a fault of kind FAULT_WATCH tells it: what watch_start and watch_stop of struct
+ * fault_kind do. */
+void *pumba_sight_start(const struct chaos_env *env, bool any, const char *match,
+                        fault_sight_fn *fn, void *arg, struct err *err);
+void pumba_sight_stop(void *sight);
+
 /* Whose side-car it is, by the engine's answer to inspect: a container's id, 64 hex digits. Pure.
  * false: nobody's. */
 bool pumba_sidecar_target(const struct json *inspected, char ret[72], bool *ret_is_stress);

@@ -1,106 +1,15 @@
 """Pumba: imported, started by us, and watched. Real containers in the tests' own engine; a real Pumba from PUMBA= or the
 path where there is one (the recorded runs are replayed by the unit tests in any case)."""
 import contextlib
-import http.client
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import threading
 import time
-import uuid
 
 from harness import *
-
-HOST = os.environ.get("DOCKER_HOST", "")
-PUMBA = os.environ.get("PUMBA") or shutil.which("pumba")
-
-
-# ---- the engine, asked without anybody's client ----
-
-class Engine:
-    def __init__(self, path):
-        self.path, self.made = path, []
-
-    def connect(self):
-        connection = http.client.HTTPConnection("engine", timeout=30)
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(30)
-        connection.sock.connect(self.path)
-        return connection
-
-    def call(self, method, path, body=None, ok=(200, 201, 204, 304)):
-        connection = self.connect()
-        headers = {"Content-Type": "application/json"}
-        connection.request(method, "/v1.41" + path, json.dumps(body) if body is not None else None, headers)
-        answer = connection.getresponse()
-        text = answer.read()
-        connection.close()
-        assert answer.status in ok, f"{method} {path}: {answer.status} {text[:300]}"
-        return json.loads(text) if text.strip().startswith((b"{", b"[")) else text
-
-    def container(self, name):
-        port = unused_port()
-        made = self.call("POST", f"/containers/create?name={name}", {
-            "Image": "httpd:1", "Labels": {"chaos-load.test": "pumba"}, "ExposedPorts": {"8080/tcp": {}},
-            "HostConfig": {"PortBindings": {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]}}})
-        self.made.append(made["Id"])
-        self.call("POST", f"/containers/{made['Id']}/start")
-        return made["Id"], f"http://127.0.0.1:{port}"
-
-    def state(self, what):
-        return self.call("GET", f"/containers/{what}/json")["State"]
-
-    def events(self, since, until):
-        """All that the engine told of containers in that time."""
-        connection = self.connect()
-        connection.request("GET", f"/v1.41/events?since={since:.6f}&until={until:.6f}")
-        lines = connection.getresponse().read().splitlines()
-        connection.close()
-        return [e for e in map(json.loads, filter(None, lines)) if e["Type"] == "container"]
-
-    def clean(self):
-        for each in self.made:
-            self.call("DELETE", f"/containers/{each}?force=1&v=1", ok=(204, 404, 409))
-
-
-@contextlib.contextmanager
-def engine(*names):
-    e = Engine(HOST.removeprefix("unix://"))
-    tag = uuid.uuid4().hex[:8]
-    try:
-        yield e, [(f"{name}-{tag}", *e.container(f"{name}-{tag}")) for name in names]
-    finally:
-        e.clean()
-
-
-def needs(what, there):
-    if not there:
-        print(f"SKIP {what}")
-    return there
-
-
-def needs_engine():
-    return needs("no private container engine", HOST and os.path.exists(HOST.removeprefix("unix://")))
-
-
-def needs_pumba():
-    return needs_engine() and needs("no Pumba: set PUMBA= to one", PUMBA)
-
-
-def plan(dir_, url, faults, seconds=8):
-    path = dir_ / "plan.yaml"
-    path.write_text(f"target: {url}\nusers:\n  - tasks: [{{get: /}}]\n    think: between(20ms, 60ms)\n"
-                    f"load: {{users: 5, for: {seconds}s}}\nrecover_hold: 1s\nfaults:\n{faults}")
-    return path
-
-
-def run_plan(url, faults, seconds=8):
-    with folder() as f:
-        return run("run", plan(f, url, faults, seconds), out=f / "out")
-
+from pumba_lab import *
 
 # ---- import: what is printed is a valid plan ----
 
@@ -143,18 +52,6 @@ def test_import_says_what_it_cannot_do():
 
 
 # ---- watch: someone else breaks things ----
-
-def do_later(*steps):
-    """(seconds from now, function), on a thread; joined by the caller."""
-    def work():
-        start = time.monotonic()
-        for at, step in steps:
-            time.sleep(max(0.0, start + at - time.monotonic()))
-            step()
-    thread = threading.Thread(target=work)
-    thread.start()
-    return thread
-
 
 def test_a_watch_sees_all_that_others_break():
     """Asked as Pumba asks the engine: kill, pause, restart; and a stop as only a person does it."""
