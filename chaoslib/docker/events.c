@@ -19,6 +19,7 @@
 #define LISTENERS_MAX 8
 #define RETRY_MIN_NS (20 * NS_PER_MS)
 #define RETRY_MAX_NS NS_PER_SEC
+#define PODMAN_HEAD_NS (366 * 24 * 3600 * NS_PER_SEC)
 #define LOOK_NS (20 * NS_PER_MS) /* how long a latch may be set unnoticed */
 
 struct listener {
@@ -170,7 +171,8 @@ static int read_stream(struct docker_events *ev, struct err *err)
     const struct http_follower follower = {
         .on_head = on_head, .on_data = on_data, .arg = ev, .stop_fd = ev->stop[0]
     };
-    struct http_req req = { .timeout_ms = MAX(ev->d->timeout_ns / NS_PER_MS, 1) };
+    uint64_t head_ns = ev->d->podman ? PODMAN_HEAD_NS : ev->d->timeout_ns;
+    struct http_req req = { .timeout_ms = MAX(head_ns / NS_PER_MS, 1) };
     int rc;
 
     buf_addf(&url, "%s/v1.%u/events", ev->d->host.base, (unsigned)ev->d->api_minor);
@@ -194,6 +196,11 @@ static void *run(void *arg)
 {
     struct docker_events *ev = arg;
 
+    /* Podman sends the head of its answer with the first event; but it tells all `since`. */
+    if (ev->d->podman) {
+        ev->again = true;
+        set_state(ev, true, NULL);
+    }
     while (!is_stopped(ev, 0)) {
         struct err err = { 0 };
         int rc = read_stream(ev, &err);

@@ -200,6 +200,9 @@ static void on_kill(struct pumba_hits *h, struct track *t, const struct docker_e
 static void on_die(struct pumba_hits *h, struct track *t, const struct docker_event *e)
 {
     bool asked = t->asked_ns && e->mono_ns - t->asked_ns < KILL_TO_DIE_NS;
+
+    if (asked && !t->signal[0]) /* Podman does not tell which */
+        snprintf(t->signal, sizeof(t->signal), "%s", e->exit_code == 137 ? "SIGKILL" : "unknown");
     enum pumba_deed deed = !asked                  ? PUMBA_DID_DIE
                            : is_sigkill(t->signal) ? PUMBA_DID_KILL
                                                    : PUMBA_DID_STOP;

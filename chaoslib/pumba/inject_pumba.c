@@ -348,8 +348,8 @@ static int mend_one(struct fault_run *r, const char *id, const char *name, struc
     const struct pumba *p = r->state;
     int rc = pumba_mend(r->env->docker, p->mending, id, err);
 
-    for (size_t i = 0; rc == 0 && i < r->n_hits; i++)
-        if (strcmp(r->hits[i].id, id) == 0)
+    for (size_t i = 0; (rc == 0 || rc == 1) && i < r->n_hits; i++)
+        if (strcmp(r->hits[i].id, id) == 0 && !r->hits[i].reverted)
             r->hits[i].reverted = clock_now_ns();
     if (rc == 0)
         log_warn("pumba.mend", "fault=%s pumba left container %s broken, and we mended it", r->name,

@@ -79,8 +79,9 @@ static int mend_network(const struct json *plan, const struct json *one,
     enum pumba_found found = PUMBA_FOUND_NOTHING;
     struct err mine = { 0 };
 
-    if (!json_get(one, "clean") || !c->pid ||
-        strcmp(c->started_at, json_str(one, "started_at", "")) != 0)
+    if (!json_get(one, "clean"))
+        return 2;
+    if (!c->pid || strcmp(c->started_at, json_str(one, "started_at", "")) != 0)
         return 1;
     int rc = clean ? pumba_residue_remove(c->pid, what, &mine)
                    : pumba_residue_look(c->pid, what, &found, &mine);

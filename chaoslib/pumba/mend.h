@@ -11,8 +11,8 @@
  * already and so is somebody else's. */
 struct json *pumba_mend_plan(struct docker *d, const struct pumba_line *l,
                              const struct docker_targets *t);
-/* One container, by what was planned; from the journal too. 0 mended, 1 nothing had to be done.
- * Errors say what is to be done by hand. */
+/* One container, by what was planned; from the journal too. 0 mended, 1 nothing of it is there, 2
+ * it cannot be looked at. Errors say what is to be done by hand. */
 int pumba_mend(struct docker *d, const struct json *plan, const char *id,
                struct err *err) MUST_CHECK;
 /* All of them; *ret_n were mended. */

@@ -184,13 +184,18 @@ static bool has_old_table(void)
     return n > 0 && memmem(names, (size_t)n, "filter\n", 7);
 }
 
-static void visit_rule(struct visit *w, const char *program, const struct json *rule)
+static int visit_rule(struct visit *w, const char *program, const struct json *rule)
 {
-    if (tool(program, "-C", rule) != 0)
-        return;
+    int rc = tool(program, "-C", rule);
+
+    if (rc < 0)
+        return err_set(&w->err, ERR_REVERT, ENOENT, "there is no %s here to ask with", program);
+    if (rc > 0)
+        return 0;
     w->found = true;
     for (int i = 0; i < SAME_MAX && w->remove && tool(program, "-D", rule) == 0; i++)
         w->removed = true;
+    return 0;
 }
 
 static int visit_rules(struct visit *w)
@@ -199,11 +204,12 @@ static int visit_rules(struct visit *w)
     size_t n_programs = has_old_table() ? 2 : 1;
     const struct json *rules = json_get(w->what, "rules");
     size_t n = 0;
+    int rc = 0;
 
     for (const struct json *r = json_first(rules); r && n < RULES_MAX; r = json_next(r), n++)
-        for (size_t i = 0; i < n_programs; i++)
-            visit_rule(w, programs[i], r);
-    return 0;
+        for (size_t i = 0; i < n_programs && rc == 0; i++)
+            rc = visit_rule(w, programs[i], r);
+    return rc;
 }
 
 static void *inside(void *arg)

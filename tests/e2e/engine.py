@@ -82,14 +82,17 @@ class Engine:
         except ValueError:
             return text
 
-    def container(self, image="bb:1", name=None, cmd=None, labels=None, port=None, start=True, **host_config):
-        """port: its 8080 is published there on 127.0.0.1. host_config: RestartPolicy={"Name": "always"} ..."""
+    def container(self, image="bb:1", name=None, cmd=None, labels=None, port=None, start=True, address=None,
+                  **host_config):
+        """port: its 8080 is published there on 127.0.0.1. address: (network, IPv4 address), which stays. host_config: RestartPolicy={"Name": "always"} ..."""
         body = {"Image": image, "Labels": {"chaos-load.test": str(os.getpid()), **(labels or {})}, "HostConfig": host_config}
         if cmd or image == "bb:1":
             body["Cmd"] = cmd or FOREVER
         if port:
             body["ExposedPorts"] = {"8080/tcp": {}}
             host_config["PortBindings"] = {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]}
+        if address:
+            body["NetworkingConfig"] = {"EndpointsConfig": {address[0]: {"IPAMConfig": {"IPv4Address": address[1]}}}}
         made = self.call("POST", "/containers/create" + (f"?name={name}" if name else ""), body)
         container = Container(self, made["Id"], name)
         if start:

@@ -204,10 +204,10 @@ def test_side_cars_are_followed():
     with engine("web") as (e, [(web, web_id, url)]):
         image_with_a_tool(e, "chaos-load-tools")
         netem = f"netem --tc-image chaos-load-tools:1 --pull-image=false --duration 2s delay --time 50 {web}"
-        iptables = f"iptables --iptables-image chaos-load-tools:1 --pull-image=false -d 1s loss --probability 1 {web}"
+        iptables = f"iptables --iptables-image chaos-load-tools:1 --pull-image=false -d 2s loss --probability 1 {web}"
         r = run_plan(url, f"  - pumba: {{run: \"{netem}\"}}\n    at: 1s\n  - pumba: {{run: \"{iptables}\"}}\n    at: 6s\n",
-                     11).expect(0)
-        for fault, seconds in zip(r.result["faults"], (2, 1)):
+                     12).expect(0)
+        for fault, seconds in zip(r.result["faults"], (2, 2)):
             assert fault["verified_out"] and [t["name"] for t in fault["targets"]] == [web], fault
             held = fault["reverted_ms"] - fault["effective_ms"]
             assert seconds * 1000 - 500 < held < seconds * 1000 + 2000, fault

@@ -191,6 +191,25 @@ static void other_peoples_doings_are_told_apart(void **state)
     pumba_hits_free(h);
 }
 
+static void podman_does_not_tell_the_signal(void **state)
+{
+    static const struct step steps[] = {
+        { 0, "kill", "a", NULL, 0, false },    { 30, "die", "a", NULL, 137, false },
+        { 900, "start", "a", NULL, 0, false }, { 5000, "kill", "b", NULL, 0, false },
+        { 5030, "die", "b", NULL, 0, false },
+    };
+    struct pumba_hits *h = pumba_hits_new(false, NULL, NULL);
+
+    (void)state;
+    feed_steps(h, steps, ARRAY_LEN(steps));
+    assert_int_equal(pumba_hits_n(h), 2);
+    assert_int_equal(pumba_hits_at(h, 0)->deed, PUMBA_DID_KILL);
+    assert_string_equal(pumba_hits_at(h, 0)->detail, "signal SIGKILL");
+    assert_int_equal(pumba_hits_at(h, 1)->deed, PUMBA_DID_STOP);
+    assert_string_equal(pumba_hits_at(h, 1)->detail, "signal unknown");
+    pumba_hits_free(h);
+}
+
 static void a_scoped_netem_counts_from_its_last_filter_to_its_first_delete(void **state)
 {
     static const struct step steps[] = {
@@ -326,6 +345,7 @@ int main(void)
         cmocka_unit_test(no_death_is_missed),
         cmocka_unit_test(a_sidecars_instants_are_those_of_its_tool),
         cmocka_unit_test(other_peoples_doings_are_told_apart),
+        cmocka_unit_test(podman_does_not_tell_the_signal),
         cmocka_unit_test(a_scoped_netem_counts_from_its_last_filter_to_its_first_delete),
         cmocka_unit_test(without_a_sidecar_the_target_says_it_itself),
         cmocka_unit_test(a_stress_lasts_as_long_as_its_sidecar),

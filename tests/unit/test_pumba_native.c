@@ -142,7 +142,7 @@ static void every_line_has_its_faults(void **state)
             fail_msg("%s: %s", rows[i].line, err.msg);
         const char *at = buf_str(&out);
         for (size_t k = 0; k < ARRAY_LEN(rows[i].has) && rows[i].has[k]; k++) {
-            at = strstr(at, rows[i].has[k]);
+            at = at ? strstr(at, rows[i].has[k]) : NULL;
             if (!at)
                 fail_msg("%s: no '%s' in\n%s", rows[i].line, rows[i].has[k], buf_str(&out));
         }
