@@ -5,6 +5,7 @@
  * wire. A drop here is silent: the sender has long been told that all is well. */
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -263,11 +264,25 @@ static int open_parts(struct state *s, struct err *err)
     return s->raw6 < 0 ? -EIO : 0;
 }
 
-/* Precise wake-ups; a busy machine must not make the fault longer than it is. */
+/* Precise wake-ups; a busy machine must not make the fault longer than it is. The lowest priority
+ * of real time goes before all that has none, so it is not the load that decides when a packet goes
+ * on. Packets that nobody sends cost nothing, and the kernel leaves others 5 % of each second. */
 static void wake_in_time(void)
 {
+    const struct sched_param lowest = { .sched_priority = sched_get_priority_min(SCHED_FIFO) };
+
     prctl(PR_SET_TIMERSLACK, 1);
-    err_ignore(setpriority(PRIO_PROCESS, 0, NICENESS), "then as well as we can");
+    if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &lowest) < 0)
+        err_ignore(setpriority(PRIO_PROCESS, 0, NICENESS), "then as well as we can");
+}
+
+/* What is left to do is of no hurry, and must not keep users from recovering. */
+static void be_as_others(void)
+{
+    const struct sched_param none = { .sched_priority = 0 };
+
+    err_ignore(sched_setscheduler(0, SCHED_OTHER, &none), "then it ends soon, all the same");
+    err_ignore(setpriority(PRIO_PROCESS, 0, 0), "as above");
 }
 
 static int nfqueue_mech_open(const struct net_fault *f, void **ret_state, struct err *err)
@@ -281,7 +296,6 @@ static int nfqueue_mech_open(const struct net_fault *f, void **ret_state, struct
     net_table_name(f, s->table);
     net_model_init(&s->egress, f, NET_EGRESS);
     net_model_init(&s->ingress, f, NET_INGRESS);
-    wake_in_time();
     return open_parts(s, err);
 }
 
@@ -295,6 +309,7 @@ static int nfqueue_inject(void *state, struct err *err)
         add_direction(b, s, NET_EGRESS);
     if (s->fault.direction & NET_INGRESS)
         add_direction(b, s, NET_INGRESS);
+    wake_in_time();
     int rc = nft_commit(b, err);
     nft_batch_free(b);
     return rc;
@@ -367,6 +382,7 @@ static int nfqueue_revert(void *state, uint64_t drain_ns, struct err *err)
     if (stop_taking(s, err) < 0)
         return -EIO;
     drain(s, drain_ns);
+    be_as_others();
     return nft_remove_table(s->nft, NFT_INET, s->table, err);
 }
 
