@@ -1,9 +1,9 @@
 /* What happens to the next packet: draws and pacing, pure, from a seed.
  *
- * netem's models, with one difference: a correlation keeps the rate that was asked for. netem mixes
- * its draws, and then 20 % with a correlation of 50 % lose 2.5 %. Here a correlated hit is a chain
- * of two states whose share of hits is the percentage and whose correlation from packet to packet
- * is the correlation. */
+ * netem's models, with one difference: a correlation keeps the rate, and the jitter, that was asked
+ * for. netem mixes its draws, and then 20 % with a correlation of 50 % lose 2.5 %, and a jitter
+ * with one of 80 % is a third as wide. Here a correlated hit is a chain of two states whose share
+ * of hits is the percentage and whose correlation from packet to packet is the correlation. */
 #include <math.h>
 
 #include "chaoslib/net/net.h"
@@ -14,15 +14,10 @@
 #define PARETO_DEVIATION 0.8660254037844386
 #define LINK_HEADER_BYTES 14 /* a wire's frame is so much longer than what netfilter sees */
 #define BITS_PER_BYTE 8
+#define WAKING_NS NS_PER_MS
+#define MAX_BELOW_1 (1 - 1e-12)
 
 enum four_states { TX_IN_GAP, TX_IN_BURST, LOST_IN_GAP, LOST_IN_BURST };
-
-void net_model_init(struct net_model *m, const struct net_fault *f, uint64_t stream)
-{
-    *m = (struct net_model){ .shape = f->shape, .state = TX_IN_GAP };
-    rng_seed(&m->rng, f->shape.seed, stream);
-    m->last_delay = rng_unit(&m->rng);
-}
 
 /* The inverse of the normal distribution up to its middle; Acklam's approximation, good to 1e-9 of
  * the value. */
@@ -54,6 +49,13 @@ static double lower_quantile(double u)
 static double normal_quantile(double u)
 {
     return u > 0.5 ? -lower_quantile(1 - u) : lower_quantile(u);
+}
+
+void net_model_init(struct net_model *m, const struct net_fault *f, uint64_t stream)
+{
+    *m = (struct net_model){ .shape = f->shape, .state = TX_IN_GAP };
+    rng_seed(&m->rng, f->shape.seed, stream);
+    m->last_delay = normal_quantile(rng_unit(&m->rng));
 }
 
 static double pareto_quantile(double u)
@@ -131,6 +133,8 @@ static bool is_lost(struct net_model *m)
     return hits(m, m->shape.percent);
 }
 
+/* Correlated draws are those of a normal process, and each is made an even one again, so that the
+ * delays have the distribution that was asked for whatever their correlation. */
 static uint64_t delay_of(struct net_model *m)
 {
     const struct net_shape *s = &m->shape;
@@ -138,19 +142,24 @@ static uint64_t delay_of(struct net_model *m)
 
     if (s->jitter_ns == 0)
         return s->delay_ns;
-    m->last_delay = rng_unit(&m->rng) * (1 - rho) + m->last_delay * rho;
+    m->last_delay = m->last_delay * rho + normal_quantile(rng_unit(&m->rng)) * sqrt(1 - rho * rho);
+    double u = erfc(-m->last_delay * M_SQRT1_2) / 2;
     double ns = (double)s->delay_ns +
-                (double)s->jitter_ns * net_distribution_draw(s->distribution, m->last_delay);
+                (double)s->jitter_ns * net_distribution_draw(s->distribution, fmin(u, MAX_BELOW_1));
     return ns > 0 ? (uint64_t)ns : 0;
 }
 
-/* A token bucket as a clock: how long the line is busy with all that came before. */
+/* A token bucket as a clock: how long the line is busy with all that came before. A sender on this
+ * machine may wait until we let its last packet go before it hands over the next, so a line that
+ * seems to have been idle for a moment was not: only our waking up took so long. */
 static void pace(struct net_model *m, uint64_t now_ns, size_t bytes, struct net_verdict *v)
 {
     const struct net_shape *s = &m->shape;
     double ns_per_byte = (double)(BITS_PER_BYTE * NS_PER_SEC) / (double)s->rate_bits;
     uint64_t burst_ns = (uint64_t)((double)s->burst_bytes * ns_per_byte);
-    uint64_t from = MAX(m->free_at_ns, now_ns > burst_ns ? now_ns - burst_ns : 0);
+    uint64_t idle_ns = now_ns > m->free_at_ns ? now_ns - m->free_at_ns : 0;
+    uint64_t credit_ns = idle_ns < WAKING_NS ? MAX(burst_ns, idle_ns) : burst_ns;
+    uint64_t from = MAX(m->free_at_ns, now_ns > credit_ns ? now_ns - credit_ns : 0);
     uint64_t done = from + (uint64_t)((double)(bytes + LINK_HEADER_BYTES) * ns_per_byte);
 
     if (s->limit_bytes && done > now_ns &&

@@ -147,6 +147,47 @@ static void delays_are_what_was_asked(void **state)
         assert_true(net_model_next(&m, NET_LATENCY, 5000, 1).release_ns >= 5000);
 }
 
+/* As wide as without it, and each like the one before. */
+static void correlated_delays_keep_their_distribution(void **state)
+{
+    const double rho = 0.8, deviations[] = { 0.57735, 1 };
+    const enum net_distribution rows[] = { NET_UNIFORM, NET_NORMAL };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct net_model m = model_of(NET_LATENCY, (struct net_shape){ .delay_ns = 100000000,
+                                                                       .jitter_ns = 10000000,
+                                                                       .correlation = rho,
+                                                                       .distribution = rows[i] });
+        double sum = 0, squares = 0, products = 0, last = 0;
+        for (unsigned k = 0; k < DRAWS; k++) {
+            uint64_t ns = net_model_next(&m, NET_LATENCY, 0, 1).release_ns;
+            double x = (double)ns / 10000000 - 10;
+            sum += x;
+            squares += x * x;
+            products += x * last;
+            last = x;
+        }
+        double mean = sum / DRAWS, deviation = sqrt(squares / DRAWS - mean * mean);
+        if (fabs(mean) > 0.05 || fabs(deviation - deviations[i]) > 0.03 ||
+            fabs(products / squares - rho) > 0.03)
+            fail_msg("distribution %zu: mean %g, deviation %g, correlation %g", i, mean, deviation,
+                     products / squares);
+    }
+}
+
+/* It hands over the next packet a little after the last one went. */
+static void a_sender_that_waits_for_us_gets_the_whole_rate(void **state)
+{
+    struct net_model m = model_of(NET_RATE, (struct net_shape){ .rate_bits = 8000000 });
+    uint64_t now = 1000000;
+
+    (void)state;
+    for (unsigned i = 0; i < 1000; i++)
+        now = net_model_next(&m, NET_RATE, now, 986).release_ns + 200000;
+    assert_in_range(now, 1000 * 1000000, 1002 * 1000000);
+}
+
 static void pacing_is_exact_and_the_queue_has_an_end(void **state)
 {
     const struct net_shape shape = { .rate_bits = 8000000, .limit_bytes = 5000 }; /* 1 byte/µs */
@@ -222,6 +263,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_loss_is_a_share),
         cmocka_unit_test(correlation_keeps_the_share),
+        cmocka_unit_test(correlated_delays_keep_their_distribution),
+        cmocka_unit_test(a_sender_that_waits_for_us_gets_the_whole_rate),
         cmocka_unit_test(every_nth_is_exact),
         cmocka_unit_test(gilbert_elliott_as_in_theory),
         cmocka_unit_test(four_states_as_in_theory),
