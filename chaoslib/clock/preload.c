@@ -131,14 +131,15 @@ OURS int clock_gettime(clockid_t id, struct timespec *t)
 
 OURS int gettimeofday(struct timeval *restrict t, void *restrict zone)
 {
+    struct timeval *told = t;
     int rc = NEXT(gettimeofday)(t, zone);
     int64_t ahead = rc == 0 ? skew_of(CLOCK_REALTIME) : 0;
 
-    __asm__("" : "+r"(t)); /* it may be NULL, whatever the prototype promises */
-    if (ahead && t) {
-        struct timespec exact = { t->tv_sec, t->tv_usec * 1000 };
+    __asm__("" : "+r"(told)); /* it may be NULL, whatever the prototype promises */
+    if (ahead && told) {
+        struct timespec exact = { told->tv_sec, told->tv_usec * 1000 };
         shift(&exact, ahead);
-        *t = (struct timeval){ exact.tv_sec, exact.tv_nsec / 1000 };
+        *told = (struct timeval){ exact.tv_sec, exact.tv_nsec / 1000 };
     }
     return rc;
 }
