@@ -140,11 +140,29 @@ static void watch_children(struct campaign *c)
         note(c, xasprintf("%s", why));
 }
 
+/* Without it nobody would undo our faults if we died as well. So what is in is taken out by us,
+ * now, and no more is put in. */
+static void watch_guardian(struct campaign *c)
+{
+    if (c->unguarded || !c->env.guardian || guardian_is_alive(c->env.guardian))
+        return;
+    c->unguarded = true;
+    if (!injector_has_more(c)) {
+        note(c, xstrdup("the guardian process was killed; there was nothing left to guard"));
+        return;
+    }
+    err_set(&c->failed, ERR_INJECT, ESRCH,
+            "the guardian process was killed: the run took its faults back and put no more in, "
+            "since nobody would undo them if it died as well");
+    note(c, xasprintf("the guardian process was killed: the faults are taken back, and no more "
+                      "are put in"));
+}
+
 static void look_for_end(struct campaign *c, uint64_t t_ns)
 {
     if (c->stopping)
         return;
-    if (c->signals || c->aborted || fault_is_broken(c))
+    if (c->signals || c->aborted || err_is_set(&c->failed) || fault_is_broken(c))
         stop_load(c, t_ns, 0);
     else if (t_ns >= c->load_end_ns || c->status.all_done)
         stop_load(c, MIN(t_ns, c->load_end_ns), c->load.graceful_stop_ns);
@@ -178,6 +196,7 @@ static void tick(struct campaign *c, uint64_t now_ns)
     phases_tick(c, t);
     measure_tick(c, now_ns);
     watch_children(c);
+    watch_guardian(c);
     tell_tick(c, t);
     uint64_t step = c->stopping ? TICK_STOPPING_NS : TICK_NS;
     c->next_tick_ns += step;

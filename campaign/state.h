@@ -121,6 +121,7 @@ struct campaign {
     bool stopping;     /* the load was asked to end */
     bool aborted;      /* by a threshold */
     bool faults_over;  /* no further activation begins */
+    bool unguarded;    /* the guardian died */
     struct err failed; /* why the verdict is Error */
 
     struct baseline baseline;

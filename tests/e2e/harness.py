@@ -80,8 +80,8 @@ def run(*args, out=None, timeout=120, **kwargs):
 
 
 class Truth:
-    def __init__(self, *options):
-        self.process = subprocess.Popen([TRUTH_SERVER, *map(str, options)], stdout=subprocess.PIPE, text=True)
+    def __init__(self, *options, stderr=None):
+        self.process = subprocess.Popen([TRUTH_SERVER, *map(str, options)], stdout=subprocess.PIPE, stderr=stderr, text=True)
         self.port = int(self.process.stdout.readline().split()[1])
         self.url = f"http://127.0.0.1:{self.port}"
 
@@ -162,6 +162,17 @@ def pids_with(text):
     return found
 
 
+def guardian_of(pid):
+    """The guardian of a run, by the run's own number."""
+    for p in pids_with("guardian"):
+        try:
+            if int(pathlib.Path(f"/proc/{p}/stat").read_text().rsplit(")", 1)[1].split()[1]) == pid:
+                return p
+        except OSError:
+            pass
+    raise AssertionError("no guardian")
+
+
 def attempts(n, test):
     """For figures that a noisy machine can spoil: one of n attempts must show the truth."""
     for i in range(n):
@@ -195,5 +206,5 @@ def main(namespace):
     sys.exit(1 if failed else 0)
 
 
-__all__ = ["CHAOS_LOAD", "ROOT", "Run", "Shop", "Truth", "attempts", "finish", "folder", "main", "near", "pids_with", "run", "signal", "start",
+__all__ = ["CHAOS_LOAD", "ROOT", "Run", "Shop", "Truth", "attempts", "finish", "folder", "guardian_of", "main", "near", "pids_with", "run", "signal", "start",
            "truth_server", "unused_port", "wait_for"]

@@ -37,16 +37,6 @@ def started(shop, tmp):
     return process
 
 
-def guardian_of(pid):
-    for p in pids_with("guardian"):
-        try:
-            if int(pathlib.Path(f"/proc/{p}/stat").read_text().rsplit(")", 1)[1].split()[1]) == pid:
-                return p
-        except OSError:
-            pass
-    raise AssertionError("no guardian")
-
-
 def with_shop(test):
     shop = Shop()
     try:
