@@ -10,6 +10,7 @@
 #include "chaoslib/inject.h"
 #include "chaoslib/net/holder.h"
 #include "chaoslib/net/targets.h"
+#include "chaoslib/process/find.h"
 
 #define DRAIN_MAX_NS (2 * NS_PER_SEC)
 #define TTL_MARGIN_NS (10 * NS_PER_SEC)
@@ -129,21 +130,55 @@ static void write_one(const struct state *s, size_t i, struct json *one)
 
     json_put_u64(one, "pid", (uint64_t)s->targets.v[i].id.pid);
     json_put_u64(one, "start_ticks", s->targets.v[i].id.start_ticks);
+    json_put_u64(one, "space", s->held[i].space);
     json_put_str(one, "residue", residue);
 }
 
-static int undo_one(const struct json *one, struct err *err)
+struct space_search {
+    uint64_t space;
+    int fd; /* -1: not found yet */
+};
+
+static bool look_for_space(void *arg, pid_t pid)
+{
+    struct space_search *s = arg;
+    struct stat st;
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/%d/ns/net", pid);
+    auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == s->space)
+        s->fd = fd_take(&fd);
+    return s->fd < 0;
+}
+
+/* The namespace by the process that was the target; when that has ended, by anyone who is in it:
+ * this machine's own outlives the run that was its target. A number that came to mean another
+ * namespace does no harm, since only what carries our handles and names is taken away. -1: gone. */
+static int find_space(const struct json *one)
 {
     struct proc_id id = { .pid = (pid_t)json_u64(one, "pid", 0),
                           .start_ticks = json_u64(one, "start_ticks", 0) };
-    auto(json) struct json *residue = NULL;
-    const char *text = json_str(one, "residue", "");
+    struct space_search s = { .space = json_u64(one, "space", 0), .fd = -1 };
     char path[64];
 
     snprintf(path, sizeof path, "/proc/%d/ns/net", id.pid);
     auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || !proc_is_alive(&id))
-        return 1; /* its namespace went with it */
+    if (fd >= 0 && proc_is_alive(&id))
+        return fd_take(&fd);
+    if (s.space)
+        err_ignore(process_each("/proc", look_for_space, &s), "then nobody is in it");
+    return s.fd;
+}
+
+static int undo_one(const struct json *one, struct err *err)
+{
+    auto(json) struct json *residue = NULL;
+    const char *text = json_str(one, "residue", "");
+    auto_close int fd = find_space(one);
+
+    if (fd < 0)
+        return 1; /* it went with the last process in it */
     if (json_parse(text, strlen(text), &residue, err) < 0)
         return err_wrap(err, "the journal's record of a network fault");
     return holder_undo(residue, fd, err);
