@@ -13,6 +13,7 @@
 #include "chaoslib/docker/host.h"
 #include "chaoslib/docker/select.h"
 #include "chaoslib/inject.h"
+#include "chaoslib/journal_file.h"
 #include "chaoslib/pumba/mend.h"
 #include "chaoslib/pumba/native.h"
 #include "chaoslib/pumba/session.h"
@@ -173,6 +174,10 @@ static void pumba_journal(const struct fault_run *r, struct json *record)
     struct json *mending = NULL;
     if (json_parse(text, strlen(text), &mending, NULL) == 0)
         json_put(record, "mending", mending);
+    for (size_t i = 0; i < p->chosen.n && pumba_is_lasting(&params->line); i++) {
+        auto_free char *claim = xasprintf("container %s", p->chosen.v[i].id);
+        journal_claim(record, claim);
+    }
 }
 
 /* ---- what it hit ---- */

@@ -8,7 +8,11 @@
  *
  * Only connections to this namespace's own addresses are meant, not those that it forwards. The
  * table and the proxy's sockets end with this process: new connections then go straight to the
- * target, and those that went through us are reset. */
+ * target, and those that went through us are reset.
+ *
+ * A connection is redirected once, so of two faults at a port one would be without effect. The
+ * table is named after the port: the kernel lets nobody else have it while its owner lives, and the
+ * second is refused, whoever's it is. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <ifaddrs.h>
@@ -153,6 +157,10 @@ static int put_in(struct redirector *x, struct err *err)
     int rc = nft_commit(b, err);
     nft_batch_free(b);
     x->is_in = rc == 0;
+    if (rc < 0 && nft_has_table(NFT_INET, x->table, NULL) == 0)
+        return err_set(err, ERR_TARGET, EBUSY,
+                       "port %u is redirected by another fault just now: let that one end first",
+                       x->port);
     return rc < 0 ? err_wrap(err, "connections cannot be redirected") : 0;
 }
 
@@ -247,8 +255,7 @@ static int redirector_open(struct redirector *x, const struct helper_job *job, s
 {
     x->port = (uint16_t)json_u64(job->spec, "port", 0);
     x->reset_open = json_bool(job->spec, "reset_open", true);
-    snprintf(x->table, sizeof(x->table), "chaos-load-redirect-%.32s",
-             json_str(job->spec, "tag", ""));
+    snprintf(x->table, sizeof(x->table), "chaos-load-redirect-%u", x->port);
     if (toxic_read(json_get(job->spec, "toxic"), &x->toxic, err) < 0)
         return -EINVAL;
     if (job->n_fds != 1 || setns(job->fds[0], CLONE_NEWNET) < 0)
