@@ -1,6 +1,11 @@
 add_executable(fault_driver ${PROJECT_SOURCE_DIR}/tests/tools/fault_driver.c)
 target_link_libraries(fault_driver PRIVATE chaoslib chaos_flags)
-e2e_test(test_safety TIMEOUT 900 SERIAL)
+add_executable(campaign_driver ${PROJECT_SOURCE_DIR}/tests/tools/campaign_driver.c)
+target_link_libraries(campaign_driver PRIVATE campaign chaos_flags)
+e2e_test(test_safety TIMEOUT 400 SERIAL)
 needs_engine(test_safety)
-set_property(TEST test_safety APPEND PROPERTY ENVIRONMENT "FAULT_DRIVER=$<TARGET_FILE:fault_driver>")
+set_property(TEST test_safety APPEND PROPERTY ENVIRONMENT
+  "FAULT_DRIVER=$<TARGET_FILE:fault_driver>;CAMPAIGN_DRIVER=$<TARGET_FILE:campaign_driver>")
 e2e_test(test_guardian TIMEOUT 120)
+e2e_test(test_two_runs TIMEOUT 300 SERIAL)
+needs_engine(test_two_runs)
