@@ -82,15 +82,18 @@ class Engine:
         except ValueError:
             return text
 
-    def container(self, image="bb:1", name=None, cmd=None, labels=None, port=None, start=True, address=None,
-                  **host_config):
-        """port: its 8080 is published there on 127.0.0.1. address: (network, IPv4 address), which stays. host_config: RestartPolicy={"Name": "always"} ..."""
+    def container(self, image="bb:1", name=None, cmd=None, labels=None, port=None, start=True, address=None, host="127.0.0.1",
+                  health=None, **host_config):
+        """port: its 8080 is published there on host. address: (network, IPv4 address), which stays. health: the argv of a
+        HEALTHCHECK, asked ten times a second. host_config: RestartPolicy={"Name": "always"} ..."""
         body = {"Image": image, "Labels": {"chaos-load.test": str(os.getpid()), **(labels or {})}, "HostConfig": host_config}
         if cmd or image == "bb:1":
             body["Cmd"] = cmd or FOREVER
+        if health:
+            body["Healthcheck"] = {"Test": ["CMD", *health], "Interval": 100_000_000, "Timeout": 1_000_000_000, "Retries": 20}
         if port:
             body["ExposedPorts"] = {"8080/tcp": {}}
-            host_config["PortBindings"] = {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]}
+            host_config["PortBindings"] = {"8080/tcp": [{"HostIp": host, "HostPort": str(port)}]}
         if address:
             body["NetworkingConfig"] = {"EndpointsConfig": {address[0]: {"IPAMConfig": {"IPv4Address": address[1]}}}}
         made = self.call("POST", "/containers/create" + (f"?name={name}" if name else ""), body)
@@ -99,7 +102,7 @@ class Engine:
             container.do("start")
         container.name = container.look()["Name"].lstrip("/")
         if port and start:
-            wait_for(lambda: serves(port), what=f"the server in {container.name}")
+            wait_for(lambda: serves(port, host), what=f"the server in {container.name}")
         return container
 
     def containers(self):
@@ -111,8 +114,8 @@ class Engine:
             container.remove()
 
 
-def serves(port):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+def serves(port, host="127.0.0.1"):
+    connection = http.client.HTTPConnection(host, port, timeout=2)
     try:
         connection.request("GET", "/")
         return connection.getresponse().status == 200
