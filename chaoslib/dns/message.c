@@ -229,20 +229,59 @@ static void put16(struct writer *w, unsigned v)
     put(w, (uint8_t[]){ (uint8_t)(v >> 8), (uint8_t)v }, 2);
 }
 
-static void put_record(struct writer *w, const struct dns_address *a)
+static bool put_name(struct writer *w, const char *name)
 {
-    bool v4 = a->family == AF_INET;
+    size_t before = w->n;
 
-    put16(w, 0xc000 | QUESTION_AT); /* the name is the question's */
-    put16(w, v4 ? DNS_A : DNS_AAAA);
+    while (*name) {
+        size_t n = strcspn(name, ".");
+        if (n == 0 || n > 63)
+            return false;
+        put(w, (uint8_t[]){ (uint8_t)n }, 1);
+        put(w, name, n);
+        name += n;
+        name += *name == '.';
+    }
+    put(w, "", 1);
+    return w->n - before <= DNS_NAME_BYTES_MAX;
+}
+
+static void put_record_head(struct writer *w, size_t owner_at, enum dns_type type)
+{
+    put16(w, 0xc000 | (unsigned)owner_at);
+    put16(w, type);
     put16(w, CLASS_IN);
     put16(w, 0); /* TTL */
     put16(w, 0);
+}
+
+static void put_address(struct writer *w, size_t owner_at, const struct dns_address *a)
+{
+    bool v4 = a->family == AF_INET;
+
+    put_record_head(w, owner_at, v4 ? DNS_A : DNS_AAAA);
     put16(w, v4 ? sizeof(a->v4) : sizeof(a->v6));
     if (v4)
         put(w, &a->v4, sizeof(a->v4));
     else
         put(w, &a->v6, sizeof(a->v6));
+}
+
+/* Returns where the other name stands, which owns what follows. */
+static size_t put_alias(struct writer *w, const char *alias)
+{
+    size_t at, n;
+
+    put_record_head(w, QUESTION_AT, DNS_CNAME);
+    put16(w, 0);
+    at = w->n;
+    w->full |= !put_name(w, alias);
+    n = w->n - at;
+    if (!w->full) {
+        w->out[at - 2] = (uint8_t)(n >> 8);
+        w->out[at - 1] = (uint8_t)n;
+    }
+    return at;
 }
 
 static void put_edns(struct writer *w)
@@ -264,6 +303,8 @@ size_t dns_reply_build(const uint8_t *query, const struct dns_question *q,
 {
     struct writer w = { .cap = cap };
     unsigned asked = (unsigned)query[2] << 8 | query[3], n = 0;
+    size_t owner_at = QUESTION_AT;
+    bool has_alias = r->alias[0] && q->class == CLASS_IN;
 
     w.out = out;
     for (size_t i = 0; i < r->n_addresses; i++)
@@ -272,34 +313,19 @@ size_t dns_reply_build(const uint8_t *query, const struct dns_question *q,
     put16(&w, FLAG_RESPONSE | FLAG_CAN_RECURSE | (asked & (FLAG_RECURSE | FLAG_CHECKING_DISABLED)) |
                   (r->rcode & 0xf));
     put16(&w, 1);
-    put16(&w, n);
+    put16(&w, n + has_alias);
     put16(&w, 0);
     put16(&w, q->edns);
     /* As it was asked: resolvers that mix the case of names look whether it comes back so. */
     put(&w, query + QUESTION_AT, q->end - QUESTION_AT);
+    if (has_alias)
+        owner_at = put_alias(&w, r->alias);
     for (size_t i = 0; i < r->n_addresses; i++)
         if (is_asked(q, &r->addresses[i]))
-            put_record(&w, &r->addresses[i]);
+            put_address(&w, owner_at, &r->addresses[i]);
     if (q->edns)
         put_edns(&w);
     return w.full ? 0 : w.n;
-}
-
-static bool put_name(struct writer *w, const char *name)
-{
-    size_t before = w->n;
-
-    while (*name) {
-        size_t n = strcspn(name, ".");
-        if (n == 0 || n > 63)
-            return false;
-        put(w, (uint8_t[]){ (uint8_t)n }, 1);
-        put(w, name, n);
-        name += n;
-        name += *name == '.';
-    }
-    put(w, "", 1);
-    return w->n - before <= DNS_NAME_BYTES_MAX;
 }
 
 size_t dns_query_build(uint16_t id, const char *name, uint16_t type, uint8_t *out, size_t cap)
@@ -316,4 +342,13 @@ size_t dns_query_build(uint16_t id, const char *name, uint16_t type, uint8_t *ou
     put16(&w, type);
     put16(&w, CLASS_IN);
     return w.full ? 0 : w.n;
+}
+
+bool dns_name_is_valid(const char *name)
+{
+    uint8_t out[DNS_NAME_BYTES_MAX + 1];
+    struct writer w = { .cap = sizeof(out) };
+
+    w.out = out;
+    return *name && put_name(&w, name) && !w.full;
 }

@@ -15,7 +15,7 @@
 #define DNS_POINTERS_MAX 16    /* that one name may follow */
 #define DNS_RECORDS_MAX 256    /* that are looked at in one message */
 #define DNS_ADDRESSES_MAX 8
-#define DNS_REPLY_MAX 1024 /* of what dns_reply_build makes */
+#define DNS_REPLY_MAX 1280 /* of what dns_reply_build makes */
 
 enum dns_type { DNS_A = 1, DNS_CNAME = 5, DNS_AAAA = 28, DNS_OPT = 41, DNS_ANY = 255 };
 enum dns_rcode { DNS_NOERROR = 0, DNS_SERVFAIL = 2, DNS_NXDOMAIN = 3, DNS_REFUSED = 5 };
@@ -40,6 +40,8 @@ struct dns_address {
 
 struct dns_reply {
     unsigned rcode;
+    char alias[DNS_NAME_BYTES_MAX + 1]; /* "": none; else the answer is a CNAME of that name, and
+                                           the addresses are its */
     struct dns_address addresses[DNS_ADDRESSES_MAX]; /* those of the asked type are told */
     size_t n_addresses;
 };
@@ -51,6 +53,7 @@ size_t dns_reply_build(const uint8_t *query, const struct dns_question *q,
 /* Reads an answer: its question, rcode and the addresses in it. 0; -1: broken. */
 int dns_reply_parse(const uint8_t *msg, size_t len, struct dns_question *ret_q,
                     struct dns_reply *ret) MUST_CHECK;
+bool dns_name_is_valid(const char *name); /* its labels and all of it are as long as may be */
 /* A query as a resolver library sends it; 0: no such name, or too small. */
 size_t dns_query_build(uint16_t id, const char *name, uint16_t type, uint8_t *out, size_t cap);
 

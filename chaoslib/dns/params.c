@@ -43,8 +43,9 @@ static const unsigned answer_rcodes[] = { DNS_NXDOMAIN, DNS_SERVFAIL, DNS_REFUSE
         SHARE_ROWS
 #define SPOOF_ROWS                                                                              \
     PARAM(PAIRS, "map", struct dns_params, map, .required = true,                               \
-          .help = "name: address; several addresses with commas; a name instead of an address " \
-                  "is looked up once, by chaos-load, before the fault begins"),                 \
+          .help = "name: address; several addresses with commas; or another name, of which it " \
+                  "becomes an alias (CNAME), with the addresses that chaos-load finds for it "  \
+                  "before the fault begins"),                                                   \
         MATCH_ROW, SHARE_ROWS
 
 static void check_name(const struct param_ctx *ctx, const struct doc *at, const char *name)
@@ -96,6 +97,15 @@ static bool is_address(const char *text)
     return strchr(text, ':') || strspn(text, "0123456789., ") == strlen(text);
 }
 
+static void check_alias(const struct param_ctx *ctx, const struct doc *at, const char *name)
+{
+    unsigned before = ctx->diag->n;
+
+    check_name(ctx, at, name);
+    if (ctx->diag->n == before && !dns_name_is_valid(name))
+        diag_add(ctx->diag, at, "'%s' is no host name: between two dots are 1 to 63 bytes", name);
+}
+
 static void check_value(const struct param_ctx *ctx, const struct doc *at, const char *text)
 {
     struct dns_reply r = { 0 };
@@ -106,7 +116,7 @@ static void check_value(const struct param_ctx *ctx, const struct doc *at, const
     else if (is_address(text) && dns_addresses_parse(text, &r, &err) < 0)
         diag_add(ctx->diag, at, "%s", err.msg);
     else if (!is_address(text))
-        check_name(ctx, at, text);
+        check_alias(ctx, at, text);
 }
 
 static void check_spoof(const struct param_ctx *ctx, const struct doc *d, void *base)
@@ -169,6 +179,7 @@ static int look_up(const char *name, struct dns_reply *ret, struct err *err)
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *found = NULL;
     int rc = getaddrinfo(name, NULL, &hints, &found);
 
+    snprintf(ret->alias, sizeof(ret->alias), "%s", name);
     if (rc != 0)
         return err_set(err, ERR_PREPARE, EINVAL,
                        "map: '%s' is not an address and cannot be looked up (%s)", name,

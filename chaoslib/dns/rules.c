@@ -11,6 +11,8 @@
 
 /* ---- names ---- */
 
+_Static_assert(DNS_NAME_BYTES_MAX == DNS_PATTERN_MAX, "an alias is as long as a pattern");
+
 static void lower(const char *text, char out[DNS_PATTERN_MAX + 1])
 {
     size_t n = strnlen(text, DNS_PATTERN_MAX);
@@ -147,6 +149,7 @@ static void write_rule(const struct dns_rule *rule, struct json *list)
     json_put_str(j, "pattern", rule->pattern);
     json_put_u64(j, "rcode", rule->reply.rcode);
     json_put_str(j, "addresses", buf_str(&text));
+    json_put_str(j, "alias", rule->reply.alias);
 }
 
 void dns_rules_write(const struct dns_rules *r, uint64_t seed, struct json *ret)
@@ -190,6 +193,7 @@ static int read_rule(const struct json *j, struct dns_rule *ret, struct err *err
 {
     lower(json_str(j, "pattern", ""), ret->pattern);
     ret->reply.rcode = (unsigned)json_u64(j, "rcode", 0) & 0xf;
+    lower(json_str(j, "alias", ""), ret->reply.alias);
     return dns_addresses_parse(json_str(j, "addresses", ""), &ret->reply, err);
 }
 

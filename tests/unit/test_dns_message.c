@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -205,6 +206,46 @@ static void the_type_picks_the_addresses(void **state)
     }
 }
 
+static void an_alias_comes_with_its_addresses(void **state)
+{
+    static const char record[] = "\xc0\x0c\0\5\0\1\0\0\0\0\0\7\2db\2to\0"
+                                 "\xc0\x2a\0\1\0\1\0\0\0\0\0\4";
+    struct dns_reply r = two_addresses(), back;
+    uint8_t query[64], out[DNS_REPLY_MAX];
+    struct dns_question q;
+
+    (void)state;
+    snprintf(r.alias, sizeof(r.alias), "db.to");
+    size_t n = dns_query_build(7, "shop.example", DNS_A, query, sizeof(query));
+    assert_int_equal(dns_question_parse(query, n, &q), 0);
+    n = dns_reply_build(query, &q, &r, out, sizeof(out));
+    assert_int_equal(dns_reply_parse(out, n, &q, &back), 0);
+    assert_int_equal(out[7], 2); /* answers */
+    assert_memory_equal(out + q.end, record, sizeof(record) - 1);
+    assert_int_equal(back.n_addresses, 1);
+    for (size_t cap = 0; cap < n; cap++)
+        assert_int_equal(dns_reply_build(query, &q, &r, out, cap), 0);
+}
+
+static void a_name_has_its_measures(void **state)
+{
+    static const struct {
+        const char *name;
+        bool valid;
+    } rows[] = { { "a.b", true },
+                 { "a.b.", true },
+                 { "", false },
+                 { "a..b", false },
+                 { ".a", false },
+                 { "123456789012345678901234567890123456789012345678901234567890123.x", true },
+                 { "1234567890123456789012345678901234567890123456789012345678901234.x", false } };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (dns_name_is_valid(rows[i].name) != rows[i].valid)
+            fail_msg("'%s'", rows[i].name);
+}
+
 static void no_query_for_what_is_no_name(void **state)
 {
     uint8_t out[300];
@@ -315,6 +356,8 @@ int main(void)
         cmocka_unit_test(pointers_in_a_circle_end),
         cmocka_unit_test(an_answer_repeats_the_question),
         cmocka_unit_test(the_type_picks_the_addresses),
+        cmocka_unit_test(an_alias_comes_with_its_addresses),
+        cmocka_unit_test(a_name_has_its_measures),
         cmocka_unit_test(no_query_for_what_is_no_name),
         cmocka_unit_test(a_packet_is_turned_round),
         cmocka_unit_test(a_packet_of_ip6_too),

@@ -139,7 +139,8 @@ static void rules_travel(void **state)
     static const char text[] =
         "{\"match\":1,\"swallow\":false,\"percent\":0.25,\"delay_ns\":5000,\"seed\":\"ff\","
         "\"rules\":"
-        "[{\"pattern\":\"db.lab\",\"rcode\":0,\"addresses\":\"10.0.0.1,fd00::1\"}]}";
+        "[{\"pattern\":\"db.lab\",\"rcode\":0,\"addresses\":\"10.0.0.1,fd00::1\",\"alias\":"
+        "\"db2.lab\"}]}";
     struct dns_rules r = rules_of(text);
     auto(json) struct json *j = json_object();
 
