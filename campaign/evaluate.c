@@ -162,6 +162,17 @@ static bool is_meant(const struct campaign *c, const struct threshold *t, size_t
     return c->felt[slot].window_ns && (!t->during || strcmp(name, t->during) == 0);
 }
 
+/* What others broke so shortly before the end that users could still have been well again in time:
+ * it shows neither, and nobody could have planned for it. */
+static bool is_cut_off(const struct campaign *c, const struct threshold *t, size_t slot)
+{
+    const struct result_fault *out = &c->result->faults[c->slots[slot].result_index];
+    uint64_t end = MAX(c->result->duration_ns, out->effective_ns);
+
+    return t->metric == METRIC_RECOVERY_TIME && out->observed &&
+           out->time_to_recover_ns == T_NONE && (double)(end - out->effective_ns) < t->value;
+}
+
 static bool faults_value(const struct campaign *c, const struct threshold *t, bool at_end,
                          double *ret)
 {
@@ -169,7 +180,7 @@ static bool faults_value(const struct campaign *c, const struct threshold *t, bo
     size_t n = 0;
 
     for (size_t i = 0; i < c->n_slots; i++) {
-        if (!is_meant(c, t, i))
+        if (!is_meant(c, t, i) || (at_end && is_cut_off(c, t, i)))
             continue;
         double v = fault_figure(c, i, t->metric, at_end);
         if (t->metric == METRIC_TIME_TO_IMPACT && isinf(v))
