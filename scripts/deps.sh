@@ -10,7 +10,8 @@ declare -A packages=(
         libyaml-dev libcjson-dev zlib1g-dev libjs-dygraphs
         libmnl-dev libnftnl-dev libnetfilter-queue-dev libnghttp2-dev"
     [test]="libcmocka-dev python3 python3-jsonschema openssl curl procps groff-base zsh fish
-        docker.io busybox-static iproute2 iptables nftables cpio kmod qemu-system-x86 python3-grpcio"
+        docker.io busybox-static iproute2 iptables nftables cpio kmod qemu-system-x86 python3-grpcio
+        podman containernetworking-plugins"
     [lint]="clang clang-format clang-tidy universal-ctags pmccabe shellcheck codespell git binutils python3"
     [fuzz]="clang llvm"
     [bench]="nginx-light wrk nghttp2-client python3"

@@ -23,8 +23,8 @@ EXAMPLES = {
     "auth.yaml": (0.4, {"faults": [], "endpoints": ["GET /echo"]}),
 }
 # Those that need more than this machine: run by the test that has it.
-ELSEWHERE = {"lab13-pumba-run.yaml": "test_pumba.py", "lab13-pumba-watch.yaml": "test_pumba.py",
-             "lab13-compose.yaml": "test_pumba.py", "lab13-docker.yaml": "test_docker.py"}
+ELSEWHERE = {"lab13-pumba-run.yaml": "test_lab13.py", "lab13-pumba-watch.yaml": "test_lab13.py",
+             "lab13-compose.yaml": "test_lab13.py", "lab13-docker.yaml": "test_docker.py"}
 SECRET = "example-secret-4711"
 
 
