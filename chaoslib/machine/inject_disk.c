@@ -101,13 +101,26 @@ static int fill_check(const struct hog *h)
     return free_in(h->dirfd) + h->want / 2 <= h->free_before ? 0 : 1;
 }
 
+static void fill_note_end(struct hog *h)
+{
+    h->free_at_end = free_in(h->dirfd);
+}
+
+/* Others may have taken as much since the beginning: half of it is back since the end, or as much
+ * is free as ever. */
 static int fill_check_out(const struct hog *h)
 {
-    return h->n_ids == 0 || free_in(h->dirfd) + h->want / 2 > h->free_before ? 0 : 1;
+    uint64_t now = free_in(h->dirfd), half = h->want / 2;
+
+    return h->n_ids == 0 || now >= h->free_at_end + half || now + half > h->free_before ? 0 : 1;
 }
 
 const struct hog_kind hog_disk_fill = {
-    .name = "disk-fill", .plan = fill_plan, .check = fill_check, .check_out = fill_check_out
+    .name = "disk-fill",
+    .plan = fill_plan,
+    .check = fill_check,
+    .note_end = fill_note_end,
+    .check_out = fill_check_out,
 };
 
 static void check_path(const struct param_ctx *ctx, const struct doc *d, const char *path)

@@ -130,11 +130,14 @@ int hog_prepare(struct fault_run *r, struct err *err)
 
 /* ---- in ---- */
 
-static int tell(struct hog *h, const char *what, struct json **ret_figures, struct err *err)
+static int tell(struct hog *h, const char *what, uint64_t ttl_ns, struct json **ret_figures,
+                struct err *err)
 {
     auto(json) struct json *j = json_object();
 
     json_put_str(j, "do", what);
+    if (ttl_ns)
+        json_put_u64(j, "ttl_ms", ttl_ns / NS_PER_MS);
     return helper_ask(h->helper, j, ANSWER_NS, ret_figures, err);
 }
 
@@ -155,7 +158,7 @@ int hog_inject(struct fault_run *r, struct err *err)
     for (size_t i = 0; i < s->n; i++) {
         auto(json) struct json *figures = NULL;
         r->hits[i].requested = clock_now_ns();
-        if (tell(&s->v[i], "start", &figures, err) < 0)
+        if (tell(&s->v[i], "start", r->hold_ns + HELPER_TTL_MARGIN_NS, &figures, err) < 0)
             return -1;
         r->hits[i].effective = clock_now_ns();
         keep_ids(&s->v[i], figures);
@@ -169,7 +172,7 @@ static int look(struct hogs *s, struct hog *h, struct err *err)
 {
     auto(json) struct json *figures = NULL;
 
-    if (tell(h, "look", &figures, err) < 0)
+    if (tell(h, "look", 0, &figures, err) < 0)
         return -1;
     uint64_t done = MAX(json_u64(figures, "done", 0), json_u64(figures, "cpu_ns", 0));
     if (done == 0 || done < h->want)
@@ -204,6 +207,13 @@ int hog_verify_in(struct fault_run *r, struct err *err)
 
 /* ---- while it is held ---- */
 
+static void end_hog(const struct hogs *s, struct hog *h, struct json **ret_last)
+{
+    if (helper_is_alive(h->helper) && s->kind->note_end) /* else its end has been long ago */
+        s->kind->note_end(h);
+    helper_stop(TAKE(h->helper), STOP_NS, ret_last);
+}
+
 bool hog_target_gone(const struct fault_run *r)
 {
     struct hogs *s = r->state;
@@ -213,8 +223,7 @@ bool hog_target_gone(const struct fault_run *r)
         if (!has_target(&s->v[i]) || !target_is_gone(s->v[i].target))
             continue;
         gone++;
-        if (s->v[i].helper) /* its cgroup cannot be removed while the hog is in there */
-            helper_stop(TAKE(s->v[i].helper), STOP_NS, NULL);
+        end_hog(s, &s->v[i], NULL); /* its cgroup cannot be removed while the hog is in there */
     }
     return s->n && gone == s->n;
 }
@@ -227,7 +236,7 @@ int hog_still_in(const struct fault_run *r, struct err *err)
         auto(json) struct json *last = NULL;
         if (!s->v[i].helper || helper_is_alive(s->v[i].helper))
             continue;
-        helper_stop(TAKE(s->v[i].helper), STOP_NS, &last);
+        end_hog(s, &s->v[i], &last);
         return err_set(err, ERR_INJECT, ECHILD, "%s",
                        json_str(last, "error", "the helper that held the hog was killed"));
     }
@@ -241,7 +250,7 @@ int hog_revert(struct fault_run *r, struct err *err UNUSED)
     struct hogs *s = r->state;
 
     for (size_t i = 0; i < s->n; i++) {
-        helper_stop(TAKE(s->v[i].helper), STOP_NS, NULL);
+        end_hog(s, &s->v[i], NULL);
         r->hits[i].reverted = clock_now_ns();
     }
     r->times.reverted = clock_now_ns();

@@ -20,7 +20,7 @@ struct hog {
     unsigned workers;
     int dirfd;     /* -1: needs no folder */
     uint64_t want; /* what must be held for the fault to be in; 0: anything at all */
-    uint64_t free_before;
+    uint64_t free_before, free_at_end;
     struct helper *helper;
     struct proc_id *ids; /* of the workers */
     size_t n_ids;
@@ -32,6 +32,8 @@ struct hog_kind {
     int (*plan)(const void *params, struct hog *h, struct err *err);
     /* Besides the figures; optional. 0 it is in, 1 not yet. */
     int (*check)(const struct hog *h);
+    /* Looks once more, just before it is ended; optional. */
+    void (*note_end)(struct hog *h);
     /* The traces are gone; optional. 1: not yet. */
     int (*check_out)(const struct hog *h);
 };
