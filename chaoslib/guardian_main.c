@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/proc.h"
 #include "chaoslib/guardian.h"
 #include "chaoslib/guardian_wire.h"
 #include "chaoslib/journal_file.h"
@@ -43,6 +44,7 @@ struct watch {
     struct kept *kept;
     size_t n_kept;
     char oom_score[16]; /* as it was: what we restart must not inherit ours */
+    pid_t run;
 };
 
 /* ---- what was kept ---- */
@@ -150,14 +152,24 @@ static enum recover_result recover(struct watch *w, uint64_t only_seq)
     });
 }
 
+/* What only the run itself can let go of (a process it holds by ptrace), while it was stopped by
+ * Ctrl-Z or SIGSTOP: a fault that is not undone is worse than one that goes on against a wish. */
+static void wake_run(const struct watch *w)
+{
+    if (w->run > 1 && getppid() == w->run && proc_state(w->run) == 'T')
+        kill(w->run, SIGCONT);
+}
+
 static void revert_overdue(struct watch *w)
 {
     for (struct armed *a = first_due(w); a && a->deadline_ns <= clock_now_ns(); a = first_due(w)) {
         uint64_t seq = a->seq;
-        if (recover(w, seq) == RECOVER_STUCK)
-            a->deadline_ns = clock_now_ns() + AGAIN_NS;
-        else
+        if (recover(w, seq) != RECOVER_STUCK) {
             disarm(w, seq);
+            continue;
+        }
+        a->deadline_ns = clock_now_ns() + AGAIN_NS;
+        wake_run(w);
     }
 }
 
@@ -279,6 +291,7 @@ int guardian_main(const char *journal_path)
         return 2;
     }
     w.journal_path = path;
+    w.run = getppid();
     let_go();
     stay_alive(&w);
     keep_secrets(true);

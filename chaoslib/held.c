@@ -100,6 +100,8 @@ static int ask(struct fault_run *r, size_t i, const char *what, uint64_t *ret_at
     auto(json) struct json *question = json_object(), *reply = NULL;
 
     json_put_str(question, "do", what);
+    if (strcmp(what, "in") == 0)
+        json_put_u64(question, "ttl_ms", (r->hold_ns + HELPER_TTL_MARGIN_NS) / NS_PER_MS);
     if (helper_ask(f->helpers[i], question, ANSWER_NS, &reply, err) < 0)
         return err_wrap(err, "%s", f->targets.v[i].name);
     if (ret_at)

@@ -14,6 +14,8 @@
 
 #define HELPER_FDS_MAX 8
 #define HELPER_MSG_MAX ((size_t)64 << 10)
+/* How long past its planned end a fault may last when the run hangs (stopped by SIGSTOP). */
+#define HELPER_TTL_MARGIN_NS (10 * NS_PER_SEC)
 
 /* ---- our side ---- */
 struct helper;
@@ -31,7 +33,7 @@ struct helper_opts {
  * the helper. NULL: nothing was started. */
 struct helper *helper_start(const struct helper_opts *opts, struct json **ret_reply,
                             struct err *err);
-/* One question, one answer. */
+/* One question, one answer. With "ttl_ms" in it the kernel ends the helper so much later. */
 int helper_ask(struct helper *h, const struct json *question, uint64_t timeout_ns,
                struct json **ret_reply, struct err *err) MUST_CHECK;
 bool helper_is_alive(const struct helper *h);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
 #include "base/clock.h"
 #include "chaoslib/helper.h"
@@ -20,6 +21,16 @@ static void keep_fds(struct msghdr *m, struct helper_job *job)
         job->n_fds = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
         memcpy(job->fds, CMSG_DATA(c), job->n_fds * sizeof(int));
     }
+}
+
+/* By a signal that nobody handles: so ends one that hangs, too. Unlike the wall clock, the time
+ * goes on evenly. */
+static void live_for(uint64_t ms)
+{
+    const struct itimerval t = { .it_value = { .tv_sec = (time_t)(ms / 1000),
+                                               .tv_usec = (suseconds_t)(ms % 1000 * 1000) } };
+
+    setitimer(ITIMER_REAL, &t, NULL);
 }
 
 /* 0 a message, 1 end-of-file or nonsense: either way our work is over. */
@@ -42,7 +53,12 @@ static int receive(struct json **ret, struct helper_job *job)
         return 1;
     if (job)
         keep_fds(&m, job);
-    return json_parse(text, (size_t)n, ret, NULL) < 0 ? 1 : 0;
+    if (json_parse(text, (size_t)n, ret, NULL) < 0)
+        return 1;
+    uint64_t ttl_ms = json_u64(*ret, "ttl_ms", 0);
+    if (ttl_ms)
+        live_for(ttl_ms);
+    return 0;
 }
 
 int helper_next(uint64_t until_ns, struct json **ret_question)

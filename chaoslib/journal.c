@@ -21,6 +21,8 @@ struct journal {
     int fd;
     char *path;
     _Atomic uint64_t last_seq;
+    uint64_t *settled; /* records that are closed, although the file does not say so */
+    size_t n_settled;
 };
 
 /* ---- where ---- */
@@ -296,12 +298,35 @@ int journal_note(struct journal *j, const struct json *record, struct err *err)
     return append(j, record, false, err);
 }
 
+int journal_settle(struct journal *j, const struct json *record, struct err *err)
+{
+    int rc = append(j, record, false, err);
+
+    if (rc == 0)
+        return 0;
+    pthread_mutex_lock(&j->lock);
+    j->settled = xrealloc(j->settled, j->n_settled + 1, sizeof(*j->settled));
+    j->settled[j->n_settled++] = json_u64(record, "seq", 0);
+    pthread_mutex_unlock(&j->lock);
+    return rc;
+}
+
+static bool is_settled(const struct journal *j, uint64_t seq)
+{
+    for (size_t i = 0; i < j->n_settled; i++)
+        if (j->settled[i] == seq)
+            return true;
+    return false;
+}
+
 static bool nothing_is_open(const struct journal *j)
 {
     struct journal_scan scan = { 0 };
     size_t valid;
-    bool clean = journal_scan_fd(j->fd, &scan, &valid, NULL) == 0 && json_len(scan.open) == 0;
+    bool clean = journal_scan_fd(j->fd, &scan, &valid, NULL) == 0;
 
+    for (const struct json *r = json_first(scan.open); r && clean; r = json_next(r))
+        clean = is_settled(j, json_u64(r, "seq", 0));
     journal_scan_done(&scan);
     return clean;
 }
@@ -319,5 +344,6 @@ void journal_close(struct journal *j)
     close(j->fd);
     pthread_mutex_destroy(&j->lock);
     free(j->path);
+    free(j->settled);
     free(j);
 }

@@ -15,6 +15,10 @@
 /* Like journal_write, but not synced: for marks whose loss costs nothing. */
 int journal_note(struct journal *j, const struct json *record, struct err *err) MUST_CHECK;
 
+/* The same for a record's last one. When it cannot be written (disk full), it is remembered, so
+ * that journal_close takes the record for closed. */
+int journal_settle(struct journal *j, const struct json *record, struct err *err) MUST_CHECK;
+
 /* "<length> <crc32> <json>\n" of one record; ERR_LIMIT past JOURNAL_LINE_MAX. */
 int journal_line(const struct json *record, struct buf *out, struct err *err) MUST_CHECK;
 /* One line at the end of `fd`, all or nothing; the caller holds the lock. */

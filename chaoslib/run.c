@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/parse.h"
 #include "chaoslib/guardian.h"
 #include "chaoslib/journal_file.h"
 #include "chaoslib/wait.h"
@@ -15,6 +16,7 @@
 /* How long past its planned end a fault may last before the guardian takes it for forgotten. */
 #define TTL_MARGIN_NS (30 * NS_PER_SEC)
 #define GONE_LOOK_NS (50 * NS_PER_MS)
+#define OVERSLEPT_NS (5 * NS_PER_SEC) /* so late only when the whole run stood still */
 #define RETRY_NS (10 * NS_PER_MS)
 
 struct execution {
@@ -79,7 +81,8 @@ static void tell_effective(struct execution *x)
 
 /* A mark behind the intent. Losing one is not losing safety (an intent without a result counts as
  * applied), so it is not synced, which could make the fault late, and a failure is only said. */
-static void mark(const struct execution *x, const char *type, const char *key, const char *text)
+static void write_mark(const struct execution *x, const char *type, const char *key,
+                       const char *text, bool last)
 {
     const struct fault_run *r = x->r;
     auto(json) struct json *j = json_object();
@@ -91,8 +94,15 @@ static void mark(const struct execution *x, const char *type, const char *key, c
     json_put_u64(j, "seq", r->seq);
     if (key)
         json_put_str(j, key, text);
-    if (journal_note(r->env->journal, j, &err) < 0)
+    int rc =
+        last ? journal_settle(r->env->journal, j, &err) : journal_note(r->env->journal, j, &err);
+    if (rc < 0)
         log_warn("fault.journal", "fault=%s cannot note '%s': %s", r->name, type, err.msg);
+}
+
+static void mark(const struct execution *x, const char *type, const char *key, const char *text)
+{
+    write_mark(x, type, key, text, false);
 }
 
 static uint64_t deadline_of(const struct fault_run *r)
@@ -153,7 +163,7 @@ static int announce(struct execution *x, struct err *err)
 
 static void retire(struct execution *x, const char *type, const char *key, const char *text)
 {
-    mark(x, type, key, text);
+    write_mark(x, type, key, text, true);
     x->journaled = false;
     if (x->armed)
         guardian_disarm(x->r->env->guardian, x->r->seq);
@@ -243,11 +253,26 @@ static int put_in(struct execution *x, struct err *err)
     return 0;
 }
 
+/* It may have ended meanwhile, by its time to live or by the guardian, or may have lasted on. */
+static int check_overslept(struct fault_run *r, uint64_t until, struct err *err)
+{
+    uint64_t now = clock_now_ns(), late = now - MIN(now, until);
+    char text[DURATION_TEXT_MAX];
+
+    if (late < OVERSLEPT_NS)
+        return 0;
+    r->ended_by = ENDED_BY_ERROR;
+    return err_set(err, ERR_INJECT, ETIMEDOUT,
+                   "fault '%s' should have ended %s ago, when this run stood still (Ctrl-Z, "
+                   "SIGSTOP?): its time to live or the guardian may have ended it before",
+                   r->name, duration_text(late / NS_PER_SEC * NS_PER_SEC, text));
+}
+
 /* Negative: it was over before its time, with nobody having asked for it. */
 static int hold(struct execution *x, struct err *err)
 {
     struct fault_run *r = x->r;
-    uint64_t until = r->times.effective + r->hold_ns;
+    uint64_t until = r->times.effective + r->hold_ns, entered = clock_now_ns();
     bool looks = r->kind->target_gone || r->kind->still_in;
 
     enter(x, FAULT_HOLD);
@@ -263,10 +288,10 @@ static int hold(struct execution *x, struct err *err)
         }
         if (latch_wait_until(r->abort, looks ? MIN(until, now + GONE_LOOK_NS) : until)) {
             r->ended_by = ENDED_BY_ABORT;
-            return 0;
+            break;
         }
     }
-    return 0;
+    return check_overslept(r, MAX(until, entered), err);
 }
 
 /* Also after an inject that failed half-way. */

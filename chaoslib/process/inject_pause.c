@@ -45,13 +45,16 @@ static int pause_prepare(struct fault_run *r, struct err *err)
     return 0;
 }
 
-/* By ptrace alone there is nothing that anybody would have to undo. */
+/* By ptrace alone nobody else can undo it, nor has to: it is there so that the guardian sees when
+ * it lasts too long, because the run stands still. */
 static void pause_journal(const struct fault_run *r, struct json *record)
 {
     const struct pause *p = r->state;
 
-    if (p->how != HOW_PTRACE && !p->target.is_child)
-        target_write(&p->target, record);
+    if (p->target.is_child)
+        return;
+    target_write(&p->target, record);
+    json_put_bool(record, "ptrace", p->how == HOW_PTRACE);
 }
 
 static void say_how(struct fault_run *r, const char *how)
@@ -158,7 +161,23 @@ static void pause_release(struct fault_run *r)
     r->state = NULL;
 }
 
-/* Always sent: it also takes back a SIGSTOP that is still on its way. */
+/* SIGCONT is always sent: it also takes back a SIGSTOP that is still on its way. But by ptrace
+ * alone the kernel lets it go, when its tracer ends; what else stops it is someone else's. */
+static int let_run(const struct target *t, bool by_ptrace, struct err *err)
+{
+    char state = proc_state(t->id.pid);
+    int rc = by_ptrace ? 0 : target_signal(t, SIGCONT, err);
+
+    if (rc != 0 || (by_ptrace && state != 't'))
+        return by_ptrace ? 1 : rc;
+    if (wait_state(t, false) < 0)
+        return err_set(err, ERR_REVERT, EAGAIN, "process %d is still stopped: %s %d", t->id.pid,
+                       state == 't' ? "a debugger, or a run that stands still, holds"
+                                    : "kill -CONT",
+                       t->id.pid);
+    return 0;
+}
+
 static int pause_undo(const struct json *record, struct err *err)
 {
     struct target t;
@@ -167,10 +186,7 @@ static int pause_undo(const struct json *record, struct err *err)
     if (rc != 0)
         return rc;
     bool was_stopped = target_is_stopped(&t);
-    rc = target_signal(&t, SIGCONT, err);
-    if (rc == 0 && wait_state(&t, false) < 0)
-        rc = err_set(err, ERR_REVERT, EAGAIN, "process %d is still stopped: kill -CONT %d",
-                     t.id.pid, t.id.pid);
+    rc = let_run(&t, json_bool(record, "ptrace", false), err);
     target_close(&t);
     return rc == 0 && !was_stopped ? 1 : rc;
 }
