@@ -25,6 +25,7 @@ struct exec {
     struct target target; /* pidfd -1 without one */
     char **command, **revert;
     bool ran;
+    bool mends_it; /* revert names {pid}: it is for this process, or for nobody */
 };
 
 /* ---- {pid} ---- */
@@ -40,6 +41,14 @@ static char *with_pid(const char *text, const char *pid)
     }
     buf_adds(&out, text);
     return buf_take(&out);
+}
+
+static bool names_pid(const struct strs *words)
+{
+    for (size_t i = 0; i < words->n; i++)
+        if (strstr(words->v[i], "{pid}"))
+            return true;
+    return false;
 }
 
 static char **argv_new(const struct strs *words, const char *pid)
@@ -90,6 +99,7 @@ static int exec_prepare(struct fault_run *r, struct err *err)
     r->hold_ns = p->revert.n ? p->revert_after_ns : 0;
     if (p->process && target_open(r, p->process, &x->target, err) < 0)
         return -ESRCH;
+    x->mends_it = p->process && names_pid(&p->revert);
     if (p->process)
         snprintf(pid, sizeof(pid), "%d", x->target.id.pid);
     else
@@ -111,6 +121,8 @@ static void exec_journal(const struct fault_run *r, struct json *record)
     for (size_t i = 0; x->revert[i]; i++)
         json_put_str(argv, NULL, x->revert[i]);
     json_put_u64(record, "timeout_ms", p->timeout_ns / NS_PER_MS);
+    if (x->mends_it)
+        target_write(&x->target, json_put(record, "only_for", json_object()));
 }
 
 static int exec_inject(struct fault_run *r, struct err *err)
@@ -124,12 +136,20 @@ static int exec_inject(struct fault_run *r, struct err *err)
     return rc;
 }
 
+/* Its number may be another's by now. */
+static bool exec_target_gone(const struct fault_run *r)
+{
+    const struct exec *x = r->state;
+
+    return x->mends_it && target_is_gone(&x->target);
+}
+
 static int exec_revert(struct fault_run *r, struct err *err)
 {
     const struct exec_params *p = r->params;
     struct exec *x = r->state;
 
-    if (!x->ran || !x->revert[0])
+    if (!x->ran || !x->revert[0] || exec_target_gone(r))
         return 0;
     if (run_command(x->revert, p->timeout_ns / NS_PER_MS, ERR_REVERT, err) < 0)
         return -EIO;
@@ -151,6 +171,19 @@ static void exec_release(struct fault_run *r)
     r->state = NULL;
 }
 
+static bool is_for_nobody(const struct json *record)
+{
+    const struct json *process = json_get(record, "only_for");
+    struct target t;
+
+    if (!process)
+        return false;
+    int rc = target_read(process, &t, NULL);
+    if (rc == 0)
+        target_close(&t);
+    return rc == 1;
+}
+
 static int exec_undo(const struct json *record, struct err *err)
 {
     const struct json *list = json_get(record, "revert");
@@ -162,6 +195,10 @@ static int exec_undo(const struct json *record, struct err *err)
     for (const struct json *j = json_first(list); j; j = json_next(j))
         argv[n++] = xstrdup(json_str(j, "", ""));
     clock_sleep_until(clock_now_ns() + DYING_NS);
+    if (is_for_nobody(record)) {
+        argv_free(argv);
+        return 1;
+    }
     if (n == 0)
         rc = err_set(err, ERR_REVERT, EINVAL, "the journal names no command");
     else
@@ -198,7 +235,8 @@ static const struct param exec_rows[] = {
     PARAM(STRS, "command", struct exec_params, command, .required = true,
           .help = "what is run, as a list of arguments; there is no shell"),
     PARAM(STRS, "revert", struct exec_params, revert,
-          .help = "what undoes it; it may run more than once. Both commands are written to the "
+          .help = "what undoes it; it may run more than once, and does not when it names {pid} and "
+                  "that process has gone. Both commands are written to the "
                   "journal: no secrets in them"),
     PARAM(DURATION, "revert_after", struct exec_params, revert_after_ns,
           .help = "how much later revert runs"),
@@ -222,6 +260,7 @@ const struct fault_kind fault_process_exec = {
     .journal = exec_journal,
     .inject = exec_inject,
     .revert = exec_revert,
+    .target_gone = exec_target_gone,
     .release = exec_release,
     .undo = exec_undo,
 };
