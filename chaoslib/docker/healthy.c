@@ -42,7 +42,9 @@ static int by_healthcheck(struct fault_run *r, const char *id, uint64_t until, s
                            "container '%s' has no HEALTHCHECK: write wait_healthy: tcp:HOST:PORT "
                            "or http://HOST:PORT/PATH",
                            now.name);
-        if (clock_now_ns() >= until || latch_wait_until(r->hurry, clock_now_ns() + LOOK_NS))
+        if (latch_wait_until(r->hurry, clock_now_ns() + LOOK_NS))
+            return 0; /* it runs again: that it is healthy is not waited for */
+        if (clock_now_ns() >= until)
             return err_set(err, ERR_REVERT, ETIMEDOUT,
                            "container '%s' was started again, but it is %s", now.name, now.health);
     }
@@ -54,9 +56,10 @@ static int by_asking(struct fault_run *r, const char *text, uint64_t until, stru
 
     while (rc < 0 && clock_now_ns() < until && !latch_is_set(r->hurry))
         rc = process_wait_ready(text, MIN(until, clock_now_ns() + SLICE_NS), err);
-    if (rc == 0)
-        err_clear(err);
-    return rc;
+    if (rc < 0 && !latch_is_set(r->hurry))
+        return rc;
+    err_clear(err);
+    return 0;
 }
 
 int crew_wait_healthy(struct fault_run *r, struct err *err)

@@ -491,7 +491,7 @@ int processes_wait_ready(struct processes *p, const char *name, const struct pro
         if (!proc_is_alive(id))
             return died_early(p, name, err);
         if (latch_is_set(hurry))
-            return 0;
+            break;
         rc = process_wait_ready(ready, MIN(deadline_ns, now + READY_SLICE_NS), err);
         if (rc < 0 && clock_now_ns() >= deadline_ns)
             return err_wrap(err, "process '%s'", name);
