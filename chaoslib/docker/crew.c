@@ -205,6 +205,7 @@ static int hit_one(struct fault_run *r, size_t i, struct err *err)
     struct docker_event e;
 
     m->mark = docker_events_mark(r->env->docker_events);
+    m->breaks = docker_events_breaks(r->env->docker_events);
     m->sent = true;
     struct death *death = watch_death(r, m);
     h->requested = clock_now_ns();
@@ -270,7 +271,25 @@ int crew_verify_in(struct fault_run *r, struct err *err)
 
 /* ---- hold ---- */
 
-static bool left_by_itself(const struct fault_run *r, const struct crew_member *m)
+/* The engine was away for a while, and its events with it. */
+static bool left_unseen(const struct fault_run *r, struct crew_member *m)
+{
+    const struct crew *c = r->state;
+    uint64_t breaks = docker_events_breaks(r->env->docker_events);
+    struct docker_container now;
+
+    if (breaks == m->breaks)
+        return false;
+    int rc = docker_inspect(r->env->docker, m->was->id, &now, NULL);
+    if (rc < 0)
+        return false; /* it has gone again */
+    if (rc == 1 || (c->kind->is_in && !c->kind->is_in(m, &now)))
+        return true;
+    m->breaks = breaks;
+    return false;
+}
+
+static bool left_by_itself(const struct fault_run *r, struct crew_member *m)
 {
     const struct crew *c = r->state;
     const struct docker_event_query q = {
@@ -278,7 +297,7 @@ static bool left_by_itself(const struct fault_run *r, const struct crew_member *
     };
     struct docker_event e;
 
-    return docker_events_wait(r->env->docker_events, &q, &e) == 0;
+    return docker_events_wait(r->env->docker_events, &q, &e) == 0 || left_unseen(r, m);
 }
 
 bool crew_target_gone(const struct fault_run *r)

@@ -15,6 +15,7 @@ struct crew_member {
     bool sent;                          /* something may have been done to it */
     bool gone;                          /* it was not there any more */
     uint64_t mark;                      /* events after this one came after ours */
+    uint64_t breaks;                    /* of the events, when it was last looked at */
 };
 
 /* What a kind does to one container. */

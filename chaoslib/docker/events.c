@@ -36,6 +36,7 @@ struct docker_events {
     struct docker_event *ring;
     uint64_t n; /* events so far; the last one's seq */
     bool opened, failed;
+    uint64_t breaks;
     struct err why;
     struct listener listeners[LISTENERS_MAX];
     size_t n_listeners;
@@ -134,9 +135,10 @@ static bool on_data(void *arg, const char *data, size_t len)
 static void set_state(struct docker_events *ev, bool opened, const struct err *why)
 {
     pthread_mutex_lock(&ev->lock);
-    if (opened)
+    if (opened) {
+        ev->breaks += ev->opened;
         ev->opened = true;
-    else if (!ev->opened) {
+    } else if (!ev->opened) {
         ev->failed = true;
         ev->why = *why;
     }
@@ -326,6 +328,14 @@ void docker_events_stop(struct docker_events *ev)
     pthread_join(ev->thread, NULL);
     close(ev->stop[0]);
     free_all(ev);
+}
+
+uint64_t docker_events_breaks(struct docker_events *ev)
+{
+    pthread_mutex_lock(&ev->lock);
+    uint64_t n = ev->breaks;
+    pthread_mutex_unlock(&ev->lock);
+    return n;
 }
 
 uint64_t docker_events_mark(struct docker_events *ev)

@@ -34,6 +34,9 @@ struct docker_events;
 struct docker_events *docker_events_start(struct docker *d, struct err *err);
 void docker_events_stop(struct docker_events *ev);
 
+/* How often the stream was opened again: what happened while the engine was away it may not tell.
+ */
+uint64_t docker_events_breaks(struct docker_events *ev);
 /* The number of the last event so far: a mark to take before a call. */
 uint64_t docker_events_mark(struct docker_events *ev);
 /* What to wait for: the first event after `mark` of that container with one of the actions

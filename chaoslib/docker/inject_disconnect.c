@@ -77,11 +77,12 @@ static struct json *connect_body(const char *id, const struct json *network, boo
     return body;
 }
 
-/* With its address; the default bridge, and networks whose range the engine chose, refuse one. */
-static int connect_again(struct docker *d, const char *id, const struct json *network,
-                         struct err *err)
+/* With its address; the default bridge, and networks whose range the engine chose, refuse one.
+ * 1: no such network, or no such container. */
+static int connect_to(struct docker *d, const char *id, const char *network_id,
+                      const struct json *network, struct err *err)
 {
-    auto_free char *path = xasprintf("/networks/%s/connect", json_str(network, "id", ""));
+    auto_free char *path = xasprintf("/networks/%s/connect", network_id);
     int rc = -1;
 
     for (int with_address = 1; rc < 0 && with_address >= 0; with_address--) {
@@ -97,12 +98,41 @@ static int connect_again(struct docker *d, const char *id, const struct json *ne
                   : rc;
 }
 
-static bool is_on(const struct json *all, const char *network_id)
+static int look_for_network(struct docker *d, const char *id_or_name, struct err *err)
 {
+    auto_buf struct buf path = BUF_INIT(4096);
+
+    buf_adds(&path, "/networks/");
+    docker_escape(&path, id_or_name);
+    return docker_do(d, &(struct docker_call){ .path = buf_str(&path) }, NULL, err);
+}
+
+/* An engine that was started again has given its default bridge another id. And to a container that
+ * does not run it writes down whatever it is told, which must then be a name: with an id, or with
+ * what is not there, the container could not be started any more. 1: the network has gone. */
+static int connect_again(struct docker *d, const struct docker_container *c,
+                         const struct json *network, struct err *err)
+{
+    const char *id = json_str(network, "id", ""), *name = json_str(network, "name", "");
+    int rc = look_for_network(d, id, err);
+
+    if (rc == 0 && c->running)
+        return connect_to(d, c->id, id, network, err);
+    if (rc == 1)
+        rc = look_for_network(d, name, err);
+    if (rc == 1)
+        err_clear(err);
+    return rc == 0 ? connect_to(d, c->id, name, network, err) : rc;
+}
+
+/* By its name too: one that does not run has no ids of what it was put on meanwhile. */
+static bool is_on(const struct json *all, const struct json *network)
+{
+    const char *id = json_str(network, "id", ""), *name = json_str(network, "name", "");
     const struct json *networks = json_get(all, "NetworkSettings.Networks");
 
     for (const struct json *n = json_first(networks); n; n = json_next(n))
-        if (strcmp(json_str(n, "NetworkID", ""), network_id) == 0)
+        if (strcmp(json_str(n, "NetworkID", ""), id) == 0 || strcmp(json_key(n), name) == 0)
             return true;
     return false;
 }
@@ -119,9 +149,9 @@ static int undo_disconnect(struct docker *d, const struct json *work, const stru
     (void)work;
     int rc = docker_inspect_json(d, id, &now, &all, err);
     for (const struct json *n = rc == 0 ? json_first(list) : NULL; n; n = json_next(n)) {
-        if (is_on(all, json_str(n, "id", "")))
+        if (is_on(all, n))
             continue;
-        int one = connect_again(d, id, n, err);
+        int one = connect_again(d, &now, n, err);
         if (one < 0)
             return one;
         undone = MIN(undone, one);
@@ -159,7 +189,7 @@ static int look(const struct fault_run *r, bool on, enum err_kind kind, struct e
         const struct json *list = json_get(c->members[i].entry, "networks");
         for (const struct json *n = rc == 0 && !c->members[i].gone ? json_first(list) : NULL; n;
              n = json_next(n))
-            if (is_on(all, json_str(n, "id", "")) != on)
+            if (is_on(all, n) != on)
                 return err_set(err, kind, EAGAIN, "container '%s' is %s network '%s'", now.name,
                                on ? "not on" : "still on", json_str(n, "name", ""));
     }
