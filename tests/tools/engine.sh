@@ -2,6 +2,9 @@
 # A container engine for the tests alone: Debian's dockerd with everything of its own, below one short folder.
 #   engine.sh start FOLDER MINI_HTTP     starts it and makes its images, bb:1 and httpd:1, from files
 #   engine.sh stop FOLDER                takes everything away, also what a killed one left behind
+#   engine.sh halt FOLDER                ends the engine alone, as an upgrade would; its containers are its own business
+#   engine.sh resume FOLDER              starts it again
+# CHAOS_ENGINE_OPTIONS: more options of dockerd (--live-restore).
 # It touches neither the machine's own engine nor its firewall. Where it cannot run, start says
 # "SKIP why", and the tests that need it skip themselves.
 set -euo pipefail
@@ -117,20 +120,34 @@ stop() {
     rm -rf "$dir"
 }
 
-start_daemon() {
+make_bridge() {
     local net
     net=$(network) || skip "every network from 10.64 to 10.191 is taken"
     mkdir -p "$dir"
     ip link add "$bridge" type bridge 2>"$dir/log" || skip "cannot make a bridge: $(cat "$dir/log")"
     ip addr add "$net.0.1/24" dev "$bridge"
     ip link set "$bridge" up
+}
+
+run_daemon() {
+    local net options
+    net=$(ip -4 -o addr show dev "$bridge" | sed -n 's/.* inet \(10\.[0-9]*\)\..*/\1/p')
+    read -ra options <<<"${CHAOS_ENGINE_OPTIONS:-}"
+    # Of an engine that was killed; by the number alone it would wait for its zombies.
+    rm -f "$pidfile" "$dir/exec/containerd/containerd.pid"
     setsid nohup dockerd --host "unix://$sock" --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$pidfile" \
         --bridge "$bridge" --default-address-pool "base=$net.128.0/17,size=24" \
-        --iptables=false --ip-forward=false --ip-masq=false --log-level warn >"$dir/log" 2>&1 </dev/null &
+        --iptables=false --ip-forward=false --ip-masq=false --log-level warn ${options[@]+"${options[@]}"} >>"$dir/log" 2>&1 </dev/null &
     for _ in $(seq 600); do
         if up; then return 0; fi
         sleep 0.05
     done
+    return 1
+}
+
+start_daemon() {
+    make_bridge
+    if run_daemon; then return 0; fi
     local why
     why=$(tail -1 "$dir/log")
     stop
@@ -183,8 +200,10 @@ esac
 case ${1:-} in
 start) start "${3:?the path of mini_http}" ;;
 stop) stop ;;
+halt) stop_daemon ;;
+resume) run_daemon ;;
 *)
-    echo "usage: engine.sh start|stop FOLDER" >&2
+    echo "usage: engine.sh start|stop|halt|resume FOLDER" >&2
     exit 2
     ;;
 esac
