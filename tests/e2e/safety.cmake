@@ -9,7 +9,6 @@ set_property(TEST test_safety APPEND PROPERTY ENVIRONMENT
 e2e_test(test_guardian TIMEOUT 120)
 e2e_test(test_two_runs TIMEOUT 300 SERIAL)
 needs_engine(test_two_runs)
-set_property(TEST test_safety APPEND PROPERTY ENVIRONMENT "FAULT_DRIVER=$<TARGET_FILE:fault_driver>")
 e2e_test(test_calamity TIMEOUT 300 SERIAL)
 e2e_test(test_calamity_docker TIMEOUT 600 SERIAL)
 needs_engine(test_calamity_docker)

@@ -202,7 +202,7 @@ def test_processes_end_under_their_faults():
 
 # ---- the run stands still ----
 
-def test_a_run_that_stands_still_is_relieved_of_its_faults():
+def relieved():
     """Ten seconds past their end by the helpers, thirty by the guardian, the run being stopped all the time."""
     lines = {k: on_process(k, told, held=5) for k, told in {**NETWORK, **MACHINE}.items()}
     lines["signal"] = on_process("signal", BY_PID["signal"].replace(f"{HELD_S}s", "5s"))
@@ -226,7 +226,7 @@ def test_a_run_that_stands_still_is_relieved_of_its_faults():
         c.check_nothing_is_left()
 
 
-def test_a_run_that_stands_still_and_alone_can_let_go_is_woken():
+def woken():
     """What is held by ptrace cannot be let go by anybody else, short of killing the run."""
     lines = {how: on_process("pause", f"how: {how}", how, 3) for how in ("ptrace", "auto")}
     with victims(lines) as v, campaign("\n".join(lines.values()), declared(v)) as c:
@@ -236,6 +236,10 @@ def test_a_run_that_stands_still_and_alone_can_let_go_is_woken():
         done = c.end().expect(3)
         assert "stood still" in done.result["reason"], done.result["reason"]
         c.check_nothing_is_left()
+
+
+def test_a_run_that_stands_still_is_relieved_of_its_faults():
+    side_by_side(lambda test: test(), (relieved, woken))
 
 
 # ---- the disk is full ----

@@ -85,7 +85,7 @@ def test_containers_are_removed_under_their_faults():
 
 # ---- the run ----
 
-def test_ctrl_c_twice():
+def ctrl_c_twice():
     victims = make(ENGINE, KINDS)
     before = states(victims)
     with campaign(on_containers(victims)) as c:
@@ -97,7 +97,7 @@ def test_ctrl_c_twice():
         c.check_nothing_is_left()
 
 
-def test_a_run_that_stands_still_is_relieved_of_its_faults():
+def relieved():
     kinds = [k for k in ENGINE_KINDS if k != "kill"]
     victims = make(ENGINE, kinds)
     before = states(victims)
@@ -110,6 +110,10 @@ def test_a_run_that_stands_still_is_relieved_of_its_faults():
         assert "stood still" in done.result["reason"], done.result["reason"]
         assert all(f["verified_out"] for f in done.result["faults"]), done.result["faults"]
         c.check_nothing_is_left()
+
+
+def test_runs_are_interrupted_or_stand_still():
+    side_by_side(lambda test: test(), (ctrl_c_twice, relieved))
 
 
 # ---- the engine ----
