@@ -42,10 +42,10 @@ def test_each_kind_in_one_run():
     with containers("web") as [(web, url)]:
         before = web.look()["State"]["StartedAt"]
         r = run_plan(url, "  - kill: {docker: web, restart_after: 1s}\n    at: 2s\n"
-                          "  - pause: {docker: web}\n    at: 6s\n    duration: 1s\n"
-                          "  - stop: {docker: web, grace: 1s}\n    at: 9s\n    duration: 1s\n"
-                          "  - restart: {docker: web, grace: 1s}\n    at: 14s\n"
-                          "  - latency: {docker: web, delay: 100ms}\n    at: 18s\n    duration: 2s\n", 22).expect(0)
+                          "  - pause: {docker: web}\n    at: 8s\n    duration: 1s\n"
+                          "  - stop: {docker: web, grace: 1s}\n    at: 12s\n    duration: 1s\n"
+                          "  - restart: {docker: web, grace: 1s}\n    at: 18s\n"
+                          "  - latency: {docker: web, delay: 100ms}\n    at: 24s\n    duration: 2s\n", 28).expect(0)
         assert web.status() == "running" and web.look()["State"]["StartedAt"] != before
     faults = r.result["faults"]
     assert [f["kind"] for f in faults] == ["kill", "pause", "stop", "restart", "latency"], faults

@@ -214,16 +214,17 @@ def image_with_a_tool(e, name):
 
 
 def test_side_cars_are_followed():
-    """netem and iptables of a real Pumba, started by us and watched at once; and one whose tool is missing."""
+    """netem and iptables of a real Pumba, started by us and watched at once; and one whose tool is missing. (Pumba's duration
+    of iptables runs while it still sets up, and what it cannot set up within it fails.)"""
     if not needs_pumba():
         return
     with engine("web") as (e, [(web, web_id, url)]):
         image_with_a_tool(e, "chaos-load-tools")
         netem = f"netem --tc-image chaos-load-tools:1 --pull-image=false --duration 2s delay --time 50 {web}"
-        iptables = f"iptables --iptables-image chaos-load-tools:1 --pull-image=false -d 2s loss --probability 1 {web}"
+        iptables = f"iptables --iptables-image chaos-load-tools:1 --pull-image=false -d 4s loss --probability 1 {web}"
         r = run_plan(url, f"  - pumba: {{run: \"{netem}\"}}\n    at: 1s\n  - pumba: {{run: \"{iptables}\"}}\n    at: 6s\n",
-                     12).expect(0)
-        for fault, seconds in zip(r.result["faults"], (2, 2)):
+                     14).expect(0)
+        for fault, seconds in zip(r.result["faults"], (2, 4)):
             assert fault["verified_out"] and [t["name"] for t in fault["targets"]] == [web], fault
             held = fault["reverted_ms"] - fault["effective_ms"]
             assert seconds * 1000 - 500 < held < seconds * 1000 + 2000, fault
