@@ -15,6 +15,7 @@
 #define FOREVER UINT64_MAX
 #define SPIN_NS (60 * NS_PER_US)
 #define SPIN_SHARE 10
+#define WAKING_MAX_NS (100 * NS_PER_US)
 #define SPIN_SAVED_NS (10 * NS_PER_MS)
 
 struct hold {
@@ -24,6 +25,7 @@ struct hold {
     uint64_t deadline_ns; /* then it ends by itself; 0: not in yet */
     uint64_t may_spin_ns; /* saved up, since looked_ns */
     uint64_t looked_ns;
+    uint64_t waking_ns; /* how long that takes us, lately */
 };
 
 /* ---- choosing ---- */
@@ -115,19 +117,31 @@ static uint64_t wake_early(struct hold *h, uint64_t now)
     return MIN(SPIN_NS, h->may_spin_ns);
 }
 
-static void wait_for_something(struct hold *h, uint64_t next_ns, bool *ret_question)
+static void note_waking(struct hold *h, uint64_t late_ns)
+{
+    h->waking_ns = (7 * h->waking_ns + MIN(late_ns, WAKING_MAX_NS)) / 8;
+}
+
+/* Until then, a packet or a question. Returns the instant at which it came: a packet that woke us
+ * did so before we were awake, by about as long as it takes us when it is a timer that does. */
+static uint64_t wait_for_something(struct hold *h, uint64_t next_ns, bool *ret_question)
 {
     struct pollfd p[] = { { .fd = HELPER_FD, .events = POLLIN },
                           { .fd = h->mech->fd ? h->mech->fd(h->state) : -1, .events = POLLIN } };
-    uint64_t now = clock_now_ns(), early = wake_early(h, now);
-    uint64_t wait = next_ns > now + early ? next_ns - now - early : 0;
+    uint64_t began = clock_now_ns(), early = wake_early(h, began);
+    uint64_t wait = next_ns > began + early ? next_ns - began - early : 0;
 
     int n = look(p, next_ns ? wait : FOREVER);
-    uint64_t woke = clock_now_ns();
-    for (now = woke; n == 0 && now < next_ns; now = clock_now_ns())
+    uint64_t woke = clock_now_ns(), slept = woke - began, came = woke;
+    if (n > 0)
+        came = woke - MIN(slept, h->waking_ns);
+    else if (n == 0 && wait)
+        note_waking(h, slept - MIN(slept, wait));
+    for (; n == 0 && came < next_ns; came = clock_now_ns())
         n = look(p, 0);
-    h->may_spin_ns -= MIN(h->may_spin_ns, now - woke);
+    h->may_spin_ns -= MIN(h->may_spin_ns, came > woke ? came - woke : 0);
     *ret_question = n > 0 && p[0].revents;
+    return came;
 }
 
 static void serve(struct hold *h)
@@ -138,12 +152,12 @@ static void serve(struct hold *h)
         bool asked;
         if (h->deadline_ns && (next == 0 || next > h->deadline_ns))
             next = h->deadline_ns;
-        wait_for_something(h, next, &asked);
-        if (h->deadline_ns && clock_now_ns() >= h->deadline_ns)
+        uint64_t came = wait_for_something(h, next, &asked);
+        if (h->deadline_ns && came >= h->deadline_ns)
             return;
         next = 0;
         if (h->mech->serve)
-            next = h->mech->serve(h->state, clock_now_ns());
+            next = h->mech->serve(h->state, came);
         if (!asked)
             continue;
         auto(json) struct json *question = NULL;
