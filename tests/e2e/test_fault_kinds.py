@@ -3,6 +3,7 @@ for, the instants are right, and nothing stays behind. One row per kind; rows ru
 import concurrent.futures
 import json
 import os
+import re
 
 from harness import *
 
@@ -115,8 +116,6 @@ AT_ONCE_KINDS = [
     ("signal", "signal: STOP, recover_signal: CONT, recover_after: 1s", SMALL, silent),
     ("exec", "command: [kill, -STOP, '{pid}'], revert: [kill, -CONT, '{pid}'], revert_after: 1s", SMALL, silent),
 ]
-# Looked at in a file of their own.
-MACHINE_KINDS = {"cpu", "memory", "io", "disk-fill", "fd-exhaustion"}  # test_machine.py
 PROCESS_KINDS = {"pause", "stop", "kill", "restart", "signal", "exec"}
 # Their requests fail without the fault, too: what is judged is what the fault changes.
 ALWAYS_FAILING = {"http-header", "slow-close"}
@@ -195,17 +194,49 @@ def test_every_kind_does_what_it_says():
     assert not failures, "\n".join(failures)
 
 
-def test_no_kind_is_missing():
-    known = json.loads(run("schema").expect(0).stdout)["properties"]["faults"]["items"]["properties"]
-    known = {name for name, value in known.items() if "$defs/fault_" in json.dumps(value)}
-    elsewhere = MACHINE_KINDS | {"dns-error", "dns-spoof"}  # test_dns.py
-    elsewhere |= {"corrupt", "duplicate", "reorder", "partition"}  # test_net.py
-    elsewhere |= {"limits", "disconnect", "remove"}  # test_docker_faults.c
-    elsewhere |= {"grpc-status"}  # test_grpc.py
-    elsewhere |= {"clock-skew"}  # test_clock.py
-    elsewhere |= {"pumba"}  # test_pumba.py
-    elsewhere |= {"slow-read", "slow-send", "half-open", "abort", "tls-stall", "big-headers", "retry-storm"}  # test_client_faults.py
-    assert len(known) >= 20 and known == {row[0] for row in HELD_KINDS + AT_ONCE_KINDS} | elsewhere, known
+def kinds_of_the_catalogue():
+    """{("latency", "docker, by proxy"), ...}"""
+    found = set()
+    for name in json.loads(run("schema").expect(0).stdout)["$defs"]:
+        if name.startswith("fault_"):
+            kind, backend, *way = name.removeprefix("fault_").split("_")
+            found.add((kind, backend + (", by proxy" if way else "")))
+    return found
+
+
+def shown():
+    """The table of docs/FAULTS.md: {(kind, target): [test files]}"""
+    text = (ROOT / "docs" / "FAULTS.md").read_text()
+    table = text.split("<!-- shown by: a test compares -->")[1].split("<!-- end of shown by -->")[0]
+    rows = {}
+    for line in table.strip().splitlines()[2:]:
+        kinds, targets, tests = [cell.strip() for cell in line.strip("|").split("|")]
+        for target in [targets] if ", by " in targets else targets.split():
+            for kind in kinds.replace("`", "").split():
+                assert (kind, target) not in rows, f"twice: {kind} on {target}"
+                rows[kind, target] = re.findall(r"`(test_\w+\.py)`", tests)
+    return rows
+
+
+def test_no_kind_is_without_a_test():
+    known, rows = kinds_of_the_catalogue(), shown()
+    assert len(known) >= 80, known
+    missing = known - set(rows)
+    assert not missing, f"docs/FAULTS.md, Shown by: nothing shows {sorted(missing)}"
+    assert not set(rows) - known, f"docs/FAULTS.md, Shown by: no such faults: {sorted(set(rows) - known)}"
+    for (kind, target), tests in rows.items():
+        assert tests, f"{kind} on {target} names no test"
+        for test in tests:
+            path = ROOT / "tests" / "e2e" / test
+            assert path.exists() and re.search(rf"\b{kind}\b", path.read_text()), f"{test} does not speak of {kind}"
+            registered = any(test.removesuffix(".py") in f.read_text() for f in path.parent.glob("*.cmake"))
+            assert registered, f"{test} is not run"
+
+
+def test_no_kind_of_proxy_or_process_is_missing_here():
+    here = {row[0] for row in HELD_KINDS + AT_ONCE_KINDS}
+    for (kind, target), tests in shown().items():
+        assert "test_fault_kinds.py" not in tests or kind in here, f"{kind} on {target} is not here"
 
 
 if __name__ == "__main__":

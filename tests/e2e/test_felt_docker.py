@@ -129,10 +129,12 @@ def so_fast(cpu, burn_ms):
 
 
 def slower(times, least_ms=0):
+    """The phase has a few fast requests at its end, when the helper has gone and is not yet known to have."""
     def check(seen):
-        before, during = (phase["response_time"]["p50_ms"] for phase in (seen.before, seen.during))
-        print(f"  {seen.scene}: p50 {before} ms before, {during} ms while it held", flush=True)
-        assert during >= times * before and during >= before + least_ms and seen.failed <= seen.scene.users, (before, during, classes(seen))
+        before, during = seen.before["response_time"]["p50_ms"], seen.during["response_time"]["p90_ms"]
+        print(f"  {seen.scene}: p50 {before} ms before, p90 {during} ms while it held", flush=True)
+        assert during >= times * before and during >= before + least_ms, (before, during)
+        assert seen.failed <= 2 * seen.scene.users, classes(seen)
         well_again(seen)
     return check
 
@@ -164,7 +166,7 @@ SCENES = [
     Scene("remove allow: true", gone_for_good, held=0, seconds=3, to="direct"),
     Scene("kill restart_after: 200ms", too_early, held=0, server=SLOW_START),
     Scene("kill restart_after: 200ms, wait_healthy: true", back_after(900, fails("refused", "reset", "closed", most_of=0.7)), held=0,
-          server=SLOW_START, health=["/httpd", "--check", "8080"]),
+          seconds=9, server=SLOW_START, health=["/httpd", "--check", "8080"]),
     Scene("kill restart_after: 200ms, wait_healthy: 'http://127.0.0.1:PORT/'",
           back_after(900, fails("refused", "reset", "closed", most_of=0.7)), held=0, server=SLOW_START),
     Scene("limits cpu: 0.03", so_fast(0.03, 3), task={"get": "/burn/3000"}, held=2000, users=2, timeout="3s", early=True),
@@ -173,10 +175,26 @@ SCENES = [
     Scene("limits pids: 4", fails("closed", "reset", "response-timeout"), task={"get": "/burn/5000"}, keep_alive=False, users=8,
           timeout="1s", early=True),
     Scene("cpu load: 80%, workers: 2", slower(2), task={"get": "/burn/2000"}, users=1, timeout="3s", seconds=4.5, NanoCpus=250_000_000),
-    Scene("memory percent: 70%", unhurt, task={"get": "/hold/4000000"}, users=1, timeout="3s", seconds=4.5, Memory=64 * MIB, MemorySwap=64 * MIB),
+    Scene("memory percent: 60%", unhurt, task={"get": "/hold/4000000"}, users=1, timeout="3s", seconds=9, Memory=32 * MIB,
+          MemorySwap=32 * MIB),
     Scene("disk-fill path: /data, keep_free: 0B", fails("status"), task={"get": "/write/65536"}, timeout="3s", seconds=4.5,
           Tmpfs={"/data": "size=8m"}),
     Scene("fd-exhaustion", fails("response-timeout", least=2), users=1, think="150ms", keep_alive=False, held=2000, seconds=5.5),
+    Scene("rate rate: 1mbit", slower(2, 60), task={"get": "/bytes/10000"}, users=1, timeout="2s", to="direct", seconds=4),
+    # By a proxy in its namespace; connections that are open are reset once.
+    Scene("http-abort port: 8080", fails("reset", "closed"), seconds=4),
+    Scene("http-delay port: 8080, delay: 100ms", slower(2, 95), seconds=4),
+    Scene("http-body port: 8080, body: changed", fails("expectation", most_of=0.6), seconds=4,
+          task={"get": "/", "expect": {"body_contains": ["ok"]}}),
+    Scene("http-header port: 8080, headers: {Content-Type: text/other}", fails("expectation", most_of=0.6), seconds=4,
+          task={"get": "/", "expect": {"headers": {"Content-Type": "text/plain"}}}),
+    Scene("blackhole port: 8080", fails("response-timeout", most_of=0.5), seconds=4),
+    Scene("slicer port: 8080, size: 20B, delay: 10ms", slower(2, 25), seconds=4),
+    Scene("limit-data port: 8080, bytes: 30B", fails("short-body", "closed", "bad-response", "reset"), seconds=4),
+    Scene("tcp-refuse port: 8080", fails("refused"), to="direct", seconds=4),
+    Scene("tcp-reset port: 8080, after_bytes: 10B", fails("reset"), to="direct", seconds=4),
+    Scene("latency port: 8080, mechanism: proxy, delay: 50ms", slower(2, 45), seconds=4),
+    Scene("rate port: 8080, mechanism: proxy, rate: 800kbit", slower(2, 80), task={"get": "/bytes/10000"}, seconds=4),
     Scene("latency host: any, dst: ADDRESS, delay: 50ms", slower(2, 49), to="direct", on="host", seconds=4),
     Scene("partition host: any, peers: ADDRESS", fails("connect-timeout", "response-timeout"), to="direct", on="host", seconds=4),
 ]
