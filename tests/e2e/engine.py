@@ -125,13 +125,16 @@ def serves(port, host="127.0.0.1"):
         connection.close()
 
 
-def connect():
+def is_there():
     host = os.environ.get("DOCKER_HOST", "")
-    path = host.removeprefix("unix://")
-    if not host.startswith("unix://") or not os.path.exists(path):
+    return host.startswith("unix://") and os.path.exists(host.removeprefix("unix://"))
+
+
+def connect():
+    if not is_there():
         print("SKIP there is no private container engine (DOCKER_HOST; ctest starts one as root, with dockerd)")
         sys.exit(77)
-    return Engine(path)
+    return Engine(os.environ["DOCKER_HOST"].removeprefix("unix://"))
 
 
-__all__ = ["Container", "Engine", "Refused", "connect", "serves", "unused_port"]
+__all__ = ["Container", "Engine", "Refused", "connect", "is_there", "serves", "unused_port"]

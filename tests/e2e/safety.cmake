@@ -2,7 +2,7 @@ add_executable(fault_driver ${PROJECT_SOURCE_DIR}/tests/tools/fault_driver.c)
 target_link_libraries(fault_driver PRIVATE chaoslib chaos_flags)
 add_executable(campaign_driver ${PROJECT_SOURCE_DIR}/tests/tools/campaign_driver.c)
 target_link_libraries(campaign_driver PRIVATE campaign chaos_flags)
-e2e_test(test_safety TIMEOUT 400 SERIAL)
+e2e_test(test_safety TIMEOUT 600 SERIAL)
 needs_engine(test_safety)
 set_property(TEST test_safety APPEND PROPERTY ENVIRONMENT
   "FAULT_DRIVER=$<TARGET_FILE:fault_driver>;CAMPAIGN_DRIVER=$<TARGET_FILE:campaign_driver>")
