@@ -65,7 +65,7 @@ static size_t capacity_for(size_t n)
 static int notes_from_json(const struct json *j, struct result *r, struct err *err)
 {
     const struct json *list = json_get(j, "notes");
-    size_t n;
+    size_t n = 0;
 
     if (list_len(list, "notes", RESULT_NOTES_MAX, &n, err) < 0)
         return -E2BIG;
@@ -140,7 +140,7 @@ void endpoint_from_json(const struct json *j, struct result_endpoint *e)
 
 static int seconds_from_json(const struct json *list, struct result_endpoint *e, struct err *err)
 {
-    size_t n;
+    size_t n = 0;
 
     if (list_len(list, "per_second", RESULT_ROWS_MAX, &n, err) < 0)
         return -E2BIG;
@@ -157,7 +157,7 @@ static int seconds_from_json(const struct json *list, struct result_endpoint *e,
 static int endpoints_from_json(const struct json *j, struct result *r, struct err *err)
 {
     const struct json *list = json_get(j, "endpoints");
-    size_t n;
+    size_t n = 0;
 
     if (list_len(list, "endpoints", RESULT_ENDPOINTS_MAX, &n, err) < 0)
         return -E2BIG;
@@ -207,7 +207,7 @@ static int phase_endpoints_from_json(const struct json *list, struct result *r, 
 static int phases_from_json(const struct json *j, struct result *r, struct err *err)
 {
     const struct json *list = json_get(j, "phases");
-    size_t n;
+    size_t n = 0;
 
     if (list_len(list, "phases", RESULT_PHASES_MAX, &n, err) < 0)
         return -E2BIG;
@@ -293,7 +293,7 @@ int fault_from_json(const struct json *j, struct result_fault *f, struct err *er
 int faults_from_json(const struct json *j, struct result *r, struct err *err)
 {
     const struct json *list = json_get(j, "faults");
-    size_t n;
+    size_t n = 0;
 
     if (list_len(list, "faults", RESULT_FAULTS_MAX, &n, err) < 0)
         return -E2BIG;
@@ -307,7 +307,7 @@ int faults_from_json(const struct json *j, struct result *r, struct err *err)
 int thresholds_from_json(const struct json *j, struct result *r, struct err *err)
 {
     const struct json *list = json_get(j, "thresholds");
-    size_t n;
+    size_t n = 0;
 
     if (list_len(list, "thresholds", RESULT_THRESHOLDS_MAX, &n, err) < 0)
         return -E2BIG;
@@ -331,7 +331,7 @@ int thresholds_from_json(const struct json *j, struct result *r, struct err *err
 static int rows_from_json(const struct json *j, struct result *r, struct err *err)
 {
     const struct json *list = json_get(j, "rows");
-    size_t n;
+    size_t n = 0;
 
     if (list_len(list, "rows", RESULT_ROWS_MAX, &n, err) < 0)
         return -E2BIG;

@@ -32,7 +32,7 @@ static int fds_plan(const void *params, struct hog *h, struct err *err)
 {
     const struct fds_params *p = params;
     struct rlimit limit = { .rlim_max = 1024 };
-    uint64_t left;
+    uint64_t left = 0;
 
     if (files_left(&left, err) < 0)
         return -1;
