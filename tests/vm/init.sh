@@ -5,7 +5,7 @@
 # links to it in front of /usr/sbin.
 b=/bin/busybox
 export PATH=/usr/sbin:/usr/bin:/bin HOME=/root LC_ALL=C CHAOS_VM=1
-export ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8 CHAOS_LOAD=/opt/chaos-load
+export CHAOS_LOAD=/opt/chaos-load NET_PEER=/opt/net_peer FAULT_DRIVER=/opt/fault_driver NET_MECHANISM=netem
 $b mount -t proc proc /proc
 $b mount -t sysfs sysfs /sys
 $b mount -t devtmpfs dev /dev
@@ -23,7 +23,7 @@ ip link set lo up
 while read -r name; do
     echo "---- $name"
     case $name in
-    *.py) python3 "/chaos-load/tests/e2e/$name" ;;
+    *.py) python3 -S "/chaos-load/tests/e2e/$name" ;;
     *) "/chaos-load/tests/e2e/$name" ;;
     esac
     echo "RESULT $name $?"

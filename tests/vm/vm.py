@@ -3,7 +3,10 @@
 
 Many machines that run tests have a kernel without netem and without modules. So the kernel package is fetched
 (apt-get download; nothing is installed), its modules, the programs and their libraries become an initramfs, and
-qemu boots it without hardware virtualisation in about two seconds. tests/vm/init.sh is its first process.
+qemu boots it without hardware virtualisation. tests/vm/init.sh is its first process.
+
+Its clock counts the instructions that it has run, a nanosecond for each, and jumps over what it sleeps. So a machine that
+is busy makes it take longer, and changes nothing of what is measured inside; and to wait costs nothing.
 
     vm.py --cache FOLDER --work FOLDER [--file FILE]... [--module FILE]... [--timeout S] PROGRAM...
 
@@ -15,12 +18,15 @@ cannot run it or all were skipped, 1 otherwise.
 """
 import argparse
 import fcntl
+import importlib.util
 import os
 import pathlib
 import platform
+import py_compile
 import re
 import shutil
 import stat
+import struct
 import subprocess
 import sys
 import sysconfig
@@ -34,6 +40,10 @@ MODULES = """sch_netem sch_prio sch_tbf sch_htb sch_ingress cls_u32 act_mirred i
     nft_nat nft_tproxy nft_socket nft_hash nf_conntrack nf_nat nf_conntrack_netlink nfnetlink_queue xt_NFQUEUE
     xt_statistic xt_tcpudp xt_addrtype xt_mark xt_REDIRECT x_tables ip_tables iptable_filter iptable_mangle ip6_tables
     ip6table_filter ip6table_mangle ipt_REJECT ip6t_REJECT bridge tun""".split()
+SIGNATURE = struct.Struct(">8xI")  # struct module_signature of the kernel: its last field is the length of what precedes it
+# What the kernel need not try out or measure: each of these costs an emulated processor a second or more. And programs
+# that are always at the same addresses are translated once only.
+SPARE = "cryptomgr.notests nolapic_timer no_timer_check lpj=4000000 mitigations=off norandmaps"
 SKIP = 77
 
 
@@ -92,6 +102,15 @@ def fetch_kernel(cache):
 
 def needs_of(module):
     return re.search(rb"\0depends=([^\0]*)\0", b"\0" + module.read_bytes()).group(1).decode()
+
+
+def unsigned(module):
+    """Without the signature behind it: to check one takes an emulated processor longer than all else of loading."""
+    mark = b"~Module signature appended~\n"
+    if not module.endswith(mark):
+        return module
+    end = len(module) - len(mark)
+    return module[:end - SIGNATURE.size - SIGNATURE.unpack(module[end - SIGNATURE.size:end])[0]]
 
 
 def modules_in_order(tree):
@@ -169,19 +188,30 @@ def add_program(archive, program, at, work):
         archive.add(library, pathlib.Path(library).read_bytes())
 
 
-def add_python(archive, work):
-    """The interpreter and its standard library, without what no test of ours uses."""
-    add_program(archive, os.path.realpath(sys.executable), "/usr/bin/python3", work)
+def modules_of_python(programs, modules):
+    """The files of what the tests import, as the interpreter finds them here; what is imported later than that is named."""
+    names = [pathlib.Path(p).stem for p in programs if p.endswith(".py")]
+    late = ["encodings.idna", "encodings.ascii", "encodings.latin_1", "concurrent.futures.thread"]
+    code = (f"import sys; sys.path[:0] = {sorted({str(pathlib.Path(p).resolve().parent) for p in programs + modules})}\n"
+            f"import importlib\nfor name in {names + late}: importlib.import_module(name)\n"
+            "print('\\n'.join(f for m in list(sys.modules.values()) if (f := getattr(m, '__file__', None))))")
+    listed = run([sys.executable, "-S", "-c", code], cwd="/", env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1"))
+    return sorted(pathlib.Path(line) for line in set(listed.splitlines()))
+
+
+def add_python(archive, args):
+    """The interpreter and what is needed of its library, compiled: to do that there takes a minute."""
+    add_program(archive, os.path.realpath(sys.executable), "/usr/bin/python3", args.work)
     library = pathlib.Path(sysconfig.get_path("stdlib"))
-    unused = {"test", "tests", "idlelib", "tkinter", "lib2to3", "ensurepip", "__pycache__", "dist-packages",
-              "site-packages", "pydoc_data", "distutils", "turtledemo"}
-    for file in sorted(library.rglob("*")):
-        if unused & set(file.relative_to(library).parts) or file.suffix not in (".py", ".so"):
-            continue
-        archive.add(str(file), file.read_bytes(), 0o644)
+    for file in modules_of_python(args.program, args.module):
+        at = str(file) if library in file.parents else f"/chaos-load/tests/e2e/{file.name}"
         if file.suffix == ".so":
-            for dependency in libraries_of(file):
-                archive.add(dependency, pathlib.Path(dependency).read_bytes())
+            add_program(archive, file, at, args.work)
+            continue
+        compiled = args.work / "compiled"
+        py_compile.compile(str(file), str(compiled), dfile=at, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+        archive.add(importlib.util.cache_from_source(at), compiled.read_bytes(), 0o644)
+        archive.add(at, file.read_bytes(), 0o644)
 
 
 def build_initramfs(args, tree, path):
@@ -191,7 +221,7 @@ def build_initramfs(args, tree, path):
         archive.folder(folder)
     order = modules_in_order(tree)
     for name, file in order.items():
-        archive.add(f"/modules/{name}.ko", file.read_bytes())
+        archive.add(f"/modules/{name}.ko", unsigned(file.read_bytes()))
     archive.add("/modules/order", "\n".join(order).encode() + b"\n", 0o644)
     archive.add("/init", (HERE / "init.sh").read_bytes())
     archive.add("/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n", 0o644)
@@ -210,7 +240,7 @@ def build_initramfs(args, tree, path):
     for module in args.module:
         archive.add(f"/chaos-load/tests/e2e/{os.path.basename(module)}", pathlib.Path(module).read_bytes())
     if any(program.endswith(".py") for program in args.program):
-        add_python(archive, args.work)
+        add_python(archive, args)
     for program in args.program:
         add_program(archive, program, f"/chaos-load/tests/e2e/{os.path.basename(program)}", args.work)
     names = [os.path.basename(p) for p in args.program]
@@ -222,8 +252,8 @@ def build_initramfs(args, tree, path):
 
 def boot(args, tree, initramfs):
     kernel = next(tree.glob("boot/vmlinuz-*"))
-    argv = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", str(args.memory),
-            "-kernel", str(kernel), "-initrd", str(initramfs), "-append", "console=ttyS0 panic=-1 quiet",
+    argv = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-icount", "shift=0,sleep=off", "-m", str(args.memory),
+            "-kernel", str(kernel), "-initrd", str(initramfs), "-append", "console=ttyS0 panic=-1 quiet " + SPARE,
             "-no-reboot", "-nodefaults", "-serial", "stdio", "-display", "none"]
     lines = []
     with subprocess.Popen(["timeout", "-k", "5", str(args.timeout), *argv], stdin=subprocess.DEVNULL, text=True,
@@ -255,7 +285,7 @@ def main():
     parser.add_argument("--file", action="append", default=[])
     parser.add_argument("--module", action="append", default=[])
     parser.add_argument("--timeout", type=int, default=120)
-    parser.add_argument("--memory", type=int, default=1024)
+    parser.add_argument("--memory", type=int, default=512)
     parser.add_argument("program", nargs="+")
     args = parser.parse_args()
     check_machine()
