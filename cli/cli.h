@@ -35,6 +35,8 @@ struct verb {
     const char *examples;
     const struct opt *opts; /* ends with .name == NULL */
     bool hidden;
+    bool takes_line; /* a word with blanks in it is a command line of somebody else's, not an option
+                      */
     int (*run)(const struct verb *v, const struct verb_args *args); /* exit code */
 };
 

@@ -178,7 +178,7 @@ void opts_parse(const struct verb *v, int argc, char **argv, struct verb_args *r
     while (p.i < argc) {
         const char *arg = argv[p.i++];
 
-        if (only_positional || arg[0] != '-' || !arg[1])
+        if (only_positional || arg[0] != '-' || !arg[1] || (v->takes_line && strchr(arg, ' ')))
             add_positional(&p, arg);
         else if (strcmp(arg, "--") == 0)
             only_positional = true;

@@ -97,5 +97,6 @@ const struct verb verb_import = {
         "chaos-load import pumba 'pumba --interval 10s --random kill re2:^shop' >plan.yaml\n"
         "chaos-load import pumba 'netem --duration 20s delay --time 300 shop-1'",
     .opts = import_options,
+    .takes_line = true,
     .run = import,
 };

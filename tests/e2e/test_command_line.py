@@ -87,6 +87,11 @@ def test_switches_may_stand_together_and_dashes_end_options():
     assert "10 users" in explain("-qk", "--", "plan.yaml", folder=plan_folder())
 
 
+def test_a_line_of_somebody_elses_may_begin_with_dashes():
+    said = cl("import", "pumba", "--interval 10s kill re2:^shop", "--target", "http://t").stdout
+    assert "every: 10s" in said and "http://t" in said, said
+
+
 def test_the_last_of_several_values_counts():
     assert "9 users" in explain("-H", "http://127.0.0.1:9", "-u", "3", "-u", "9", "-t", "5")
 
