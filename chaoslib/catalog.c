@@ -7,12 +7,14 @@
 const struct fault_kind *const fault_catalog[] = {
     /* on a container */
     &fault_docker_kill,
+    &fault_docker_crash,
     &fault_docker_pause,
     &fault_docker_stop,
     &fault_docker_restart,
     &fault_docker_remove,
     &fault_docker_limits,
     &fault_docker_disconnect,
+    &fault_docker_exec,
 
     /* on the network of a container, a process or this machine */
     &fault_docker_net_latency,
@@ -102,11 +104,13 @@ const struct fault_kind *const fault_catalog[] = {
 
     /* on a process */
     &fault_process_kill,
+    &fault_process_crash,
     &fault_process_pause,
     &fault_process_stop,
     &fault_process_restart,
     &fault_process_signal,
     &fault_process_exec,
+    &fault_process_limits,
     &fault_process_clock_skew,
     /* on a proxy */
     &fault_proxy_latency,

@@ -32,11 +32,13 @@ struct trial {
 
 static const struct trial trials[] = {
     { .kind = "kill", .params = "" },
+    { .kind = "crash", .params = "" },
     { .kind = "pause", .params = "" },
     { .kind = "stop", .params = "" },
     { .kind = "restart", .params = "" },
     { .kind = "signal", .params = ", signal: SIGCONT" },
     { .kind = "exec", .params = ", command: ['true']" },
+    { .kind = "limits", .params = ", cpu: 0.5, memory: 64MiB, pids: 100" },
     { .kind = "clock-skew", .params = ", offset: 1h" },
     { .kind = "latency", .params = ", delay: 1ms, port: 9", .net = true },
     { .kind = "loss", .params = ", percent: 1%, port: 9", .net = true },
@@ -68,8 +70,8 @@ static const struct trial trials[] = {
 
 /* What an engine does with its own calls; all else goes into the container's namespaces, as into
  * those of any process. */
-static const char *const engine_calls[] = { "kill",   "pause",  "stop",       "restart",
-                                            "remove", "limits", "disconnect", NULL };
+static const char *const engine_calls[] = { "kill",   "pause",      "stop", "restart", "remove",
+                                            "limits", "disconnect", "exec", NULL };
 
 struct clinic {
     const char *self;

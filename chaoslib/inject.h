@@ -8,7 +8,8 @@
 
 /* ---- backend `docker`: docker/ ---- */
 extern const struct fault_kind fault_docker_kill, fault_docker_stop, fault_docker_restart,
-    fault_docker_pause, fault_docker_remove, fault_docker_limits, fault_docker_disconnect;
+    fault_docker_pause, fault_docker_remove, fault_docker_limits, fault_docker_disconnect,
+    fault_docker_exec, fault_docker_crash;
 
 /* ---- network: net/ ---- */
 extern const struct fault_kind fault_process_net_latency, fault_process_net_loss,
@@ -56,7 +57,8 @@ extern const struct fault_kind fault_pumba;
 
 /* ---- backend `process` ---- */
 extern const struct fault_kind fault_process_kill, fault_process_stop, fault_process_restart,
-    fault_process_pause, fault_process_signal, fault_process_exec, fault_process_clock_skew;
+    fault_process_pause, fault_process_signal, fault_process_exec, fault_process_crash,
+    fault_process_limits, fault_process_clock_skew;
 
 /* ---- backend `proxy` ---- */
 extern const struct fault_kind fault_proxy_latency, fault_proxy_bandwidth, fault_proxy_rate,

@@ -78,6 +78,39 @@ static const struct fault_kind *only_backend(const char *name)
     return found;
 }
 
+static const struct param *row_of(const struct fault_kind *k, const char *key)
+{
+    for (size_t i = 0; key && i < k->params->n; i++)
+        if (strcmp(k->params->rows[i].name, key) == 0)
+            return &k->params->rows[i];
+    return NULL;
+}
+
+/* `exec: {command: …}`: the one kind of that name that can do without a target; NULL: none. */
+static const struct fault_kind *without_target(const char *name)
+{
+    for (const struct fault_kind *const *k = fault_catalog; *k; k++) {
+        const struct param *row = is_kind(*k, name) ? row_of(*k, (*k)->backend) : NULL;
+        if (row && !row->required)
+            return *k;
+    }
+    return NULL;
+}
+
+/* A key that says which target was meant, and forgotten; NULL: none. */
+static const char *key_of_other(const struct fault_kind *kind, const struct doc *d,
+                                const char **ret_backend)
+{
+    for (size_t i = 0; i < d->n_items; i++)
+        for (const struct fault_kind *const *k = fault_catalog; *k; k++)
+            if (is_kind(*k, kind->name) && !row_of(kind, d->items[i]->key) &&
+                row_of(*k, d->items[i]->key)) {
+                *ret_backend = (*k)->backend;
+                return d->items[i]->key;
+            }
+    return NULL;
+}
+
 static bool exists(const char *name)
 {
     for (const struct fault_kind *const *k = fault_catalog; *k; k++)
@@ -117,8 +150,13 @@ static const struct fault_kind *pick(const struct param_ctx *ctx, const char *na
     }
     kind = only_backend(name);
     if (!kind)
+        kind = without_target(name);
+    const char *backend = NULL, *key = kind ? key_of_other(kind, d, &backend) : NULL;
+    if (key)
+        diag_add(ctx->diag, d, "no target: '%s' is for %s: NAME, which is missing", key, backend);
+    else if (!kind)
         diag_add(ctx->diag, d, "no target: give it %s", buf_str(&backends));
-    return kind;
+    return key ? NULL : kind;
 }
 
 static const struct fault_kind *kind_of(const struct param_ctx *ctx, const char *name,

@@ -171,10 +171,11 @@ void crew_journal(const struct fault_run *r, struct json *record)
 /* The engine said no. One that has ended or was removed meanwhile is no mistake of anybody. */
 static int refused(struct fault_run *r, struct crew_member *m, struct err *err)
 {
+    const struct crew *c = r->state;
     struct docker_container now;
     int rc = docker_inspect(r->env->docker, m->was->id, &now, NULL);
 
-    m->sent = false;
+    m->sent = c->kind->fails_late;
     m->gone = rc == 1 || (rc == 0 && !now.running);
     if (m->gone)
         return 1;
@@ -219,6 +220,7 @@ static int hit_one(struct fault_run *r, size_t i, struct err *err)
     const struct docker_event_query q = { .mark = m->mark,
                                           .id = m->was->id,
                                           .actions = c->kind->in_events,
+                                          .detail = json_str(m->entry, "event", NULL),
                                           .latch = r->hurry,
                                           .until_ns = received + wait_ns };
     bool seen = *q.actions && docker_events_wait(r->env->docker_events, &q, &e) == 0;
@@ -431,6 +433,8 @@ int crew_undo(const struct crew_kind *kind, const struct json *record, struct er
             worst = err_wrap(err, "container '%s'", json_str(j, "name", ""));
         } else if (worst >= 0) {
             worst = MIN(worst, rc);
+            if (mine.kind == ERR_NONE && mine.msg[0]) /* a remark */
+                *err = mine;
         }
     }
     docker_free(d);

@@ -11,11 +11,12 @@
 
 struct crew_member {
     const struct docker_container *was; /* as it was chosen */
-    struct json *entry;                 /* what undoing needs of it: id, name, started_at, … */
-    bool sent;                          /* something may have been done to it */
-    bool gone;                          /* it was not there any more */
-    uint64_t mark;                      /* events after this one came after ours */
-    uint64_t breaks;                    /* of the events, when it was last looked at */
+    struct json *entry; /* what undoing needs of it: id, name, started_at, …; "event": the detail
+                           that its in_events have */
+    bool sent;          /* something may have been done to it */
+    bool gone;          /* it was not there any more */
+    uint64_t mark;      /* events after this one came after ours */
+    uint64_t breaks;    /* of the events, when it was last looked at */
 };
 
 /* What a kind does to one container. */
@@ -24,6 +25,7 @@ struct crew_kind {
     const char *in_events, *out_events; /* "die": when it is in; "start": when it is out */
     const char *gone_events; /* after these there is nothing left of it; NULL: never so */
     bool must_see_event;     /* it is not in unless in_events was seen */
+    bool fails_late; /* when put_in fails something may have been done: undone all the same */
     /* Adds to `entry` what put_in and undo need; `all` is what inspect says. Optional. */
     int (*save)(const struct fault_run *r, const struct json *all, struct json *entry,
                 struct err *err);

@@ -357,15 +357,16 @@ static bool is_among(const char *words, const char *word)
 }
 
 /* With the lock held. */
-static bool find(const struct docker_events *ev, uint64_t mark, const char *id, const char *actions,
+static bool find(const struct docker_events *ev, const struct docker_event_query *q,
                  struct docker_event *ret)
 {
     uint64_t first = ev->n > RING_LEN - 1 ? ev->n - (RING_LEN - 1) : 1;
 
-    for (uint64_t i = MAX(mark + 1, first); i <= ev->n; i++) {
+    for (uint64_t i = MAX(q->mark + 1, first); i <= ev->n; i++) {
         const struct docker_event *e = &ev->ring[i % RING_LEN];
 
-        if (strcmp(e->id, id) == 0 && is_among(actions, e->action)) {
+        if (strcmp(e->id, q->id) == 0 && is_among(q->actions, e->action) &&
+            (!q->detail || strcmp(e->detail, q->detail) == 0)) {
             *ret = *e;
             return true;
         }
@@ -388,7 +389,7 @@ int docker_events_wait(struct docker_events *ev, const struct docker_event_query
     bool found, over = false;
 
     pthread_mutex_lock(&ev->lock);
-    while (!(found = find(ev, q->mark, q->id, q->actions, ret)) && !over) {
+    while (!(found = find(ev, q, ret)) && !over) {
         over = latch_is_set(q->latch) || clock_now_ns() >= q->until_ns;
         if (!over)
             wait_news(ev, q->until_ns);

@@ -45,6 +45,7 @@ struct docker_event_query {
     uint64_t mark;
     const char *id;
     const char *actions;
+    const char *detail;        /* NULL: any */
     const struct latch *latch; /* ends the wait; NULL: none */
     uint64_t until_ns;         /* so does this instant */
 };

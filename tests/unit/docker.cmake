@@ -15,3 +15,8 @@ set_property(TEST test_docker_events APPEND PROPERTY LABELS thread)
 unit_test(test_docker_hosts LIBS chaoslib LABEL func)
 unit_test(test_docker_faults LIBS chaoslib LABEL func SOURCES docker_fixture.c TIMEOUT 300)
 needs_engine(test_docker_faults)
+
+unit_test(test_docker_exec LIBS chaoslib LABEL func SOURCES docker_fixture.c TIMEOUT 180)
+add_test(NAME test_docker_exec_text COMMAND test_docker_exec text)
+set_tests_properties(test_docker_exec_text PROPERTIES LABELS unit TIMEOUT 60)
+needs_engine(test_docker_exec)

@@ -139,6 +139,7 @@ static void each_kind_is_in_and_out_again(void **state)
         { "restart grace=1s", "running", 0, false },
         { "limits cpu=0.2 memory=32MiB pids=20", "running", 300 * NS_PER_MS, true },
         { "disconnect", "running", 300 * NS_PER_MS, true },
+        { "exec command=touch,/tmp/x revert=rm,/tmp/x revert_after=200ms", "running", 0, true },
     };
     struct world *w = *state;
 
@@ -189,6 +190,49 @@ static void a_plain_kill_and_a_remove_stay(void **state)
     assert_true(gone.removed_in_hold);
     free(o.r.hits);
     free(gone.r.hits);
+}
+
+static void always(struct json *body)
+{
+    struct json *host = (struct json *)(uintptr_t)json_get(body, "HostConfig");
+
+    json_put_str(json_put(host, "RestartPolicy", json_object()), "Name", "always");
+}
+
+/* The engine takes it for a crash, as it does not with a kill. */
+static void a_crash_is_left_to_the_restart_policy(void **state)
+{
+    struct world *w = *state;
+    struct outcome o = { 0 }, dead = { 0 }, deaf = { 0 };
+    auto_free char *name = xasprintf("reborn-%d", getpid());
+    auto_free char *id = box_start(w->docker, &(struct box){ .name = name, .more = always });
+    auto_free char *text = xasprintf("crash docker=%s", name);
+    auto_free char *alone = xasprintf("crash docker=%s", w->name);
+    auto_free char *segv = xasprintf("crash docker=%s signal=SEGV timeout=200ms", name);
+    struct docker_container before = box_look(w->docker, id);
+
+    run_fault(&o, w, text, 0);
+    assert_int_equal(o.rc, 0);
+    print_late(&o);
+    struct docker_container after = box_look(w->docker, id);
+    assert_string_equal(after.status, "running");
+    assert_false(docker_is_same(&before, &after));
+    assert_true(o.r.hits[0].effective < o.r.hits[0].reverted);
+    assert_int_equal(o.r.times.reverted, o.r.hits[0].reverted);
+    assert_non_null(strstr(o.r.mechanism, "restart policy: always"));
+    run_fault(&deaf, w, segv, 0);
+    assert_true(deaf.rc < 0);
+    assert_non_null(strstr(deaf.r.err.msg, "gets only signals that it handles"));
+    run_fault(&dead, w, alone, 0);
+    assert_int_equal(dead.rc, 0);
+    assert_int_equal(dead.r.hits[0].reverted, 0);
+    struct docker_container now = box_look(w->docker, w->id);
+    assert_string_equal(now.status, "exited");
+    assert_int_equal(now.exit_code, 137);
+    box_remove(w->docker, id);
+    free(o.r.hits);
+    free(deaf.r.hits);
+    free(dead.r.hits);
 }
 
 /* What others do to the container while the fault holds. */
@@ -308,9 +352,13 @@ int main(int argc, char **argv)
     if (argc == 3 && strcmp(argv[1], "guardian") == 0)
         return guardian_main(argv[2]);
     const struct CMUnitTest tests[] = {
-        WORLD_TEST(each_kind_is_in_and_out_again),    WORLD_TEST(a_plain_kill_and_a_remove_stay),
-        WORLD_TEST(what_others_do_meanwhile_ends_it), WORLD_TEST(a_foreign_pause_is_left_alone),
-        WORLD_TEST(the_journal_alone_undoes_it),      WORLD_TEST(several_are_hit_at_once),
+        WORLD_TEST(each_kind_is_in_and_out_again),
+        WORLD_TEST(a_plain_kill_and_a_remove_stay),
+        WORLD_TEST(what_others_do_meanwhile_ends_it),
+        WORLD_TEST(a_foreign_pause_is_left_alone),
+        WORLD_TEST(the_journal_alone_undoes_it),
+        WORLD_TEST(several_are_hit_at_once),
+        WORLD_TEST(a_crash_is_left_to_the_restart_policy),
     };
 
     docker_fixture_close(docker_fixture_open()); /* skips here, where it can */
