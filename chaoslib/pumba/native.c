@@ -248,10 +248,44 @@ static int native_rm(struct native *n)
     return 0;
 }
 
+/* Pumba on Docker runs --command as one word, blanks and all; what was meant is split there. */
+static void put_command(struct native *n)
+{
+    const struct pumba_line *l = n->line;
+    const char *s = l->exec_command;
+    bool first = true;
+
+    buf_adds(&n->faults, ", command: [");
+    for (s += strspn(s, " "); *s; s += strspn(s, " ")) {
+        size_t len = strcspn(s, " ");
+        auto_free char *word = xstrndup(s, len);
+        buf_adds(&n->faults, first ? "" : ", ");
+        native_quote(&n->faults, word);
+        first = false;
+        s += len;
+    }
+    for (size_t i = 0; i < l->exec_args.n; i++) {
+        buf_adds(&n->faults, ", ");
+        native_quote(&n->faults, l->exec_args.v[i]);
+    }
+    buf_adds(&n->faults, "], user: root");
+}
+
 static int native_exec(struct native *n)
 {
-    return err_set(n->err, ERR_USAGE, EINVAL,
-                   "exec has no equivalent: let Pumba do it, by  pumba: {run: \"exec …\"}");
+    const char *command = n->line->exec_command;
+
+    if (!command[strspn(command, " ")])
+        return err_set(n->err, ERR_USAGE, EINVAL, "exec: --command is empty");
+    native_begin(n, "exec");
+    put_command(n);
+    native_end(n, 0);
+    native_note(n, "what a command did cannot be undone by itself: add revert: [command] and "
+                   "revert_after: 10s");
+    if (strchr(command, ' '))
+        native_note(n, "Pumba on Docker runs --command '%s' as one word; here it is split",
+                    command);
+    return 0;
 }
 
 /* ---- the whole ---- */

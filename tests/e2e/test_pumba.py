@@ -16,7 +16,7 @@ from pumba_lab import *
 LINES = [
     ("kill", "kill x"), ("kill", "--interval 10s --random kill -s SIGTERM re2:^shop"), ("stop", "stop x"),
     ("stop", "stop --restart --duration 20s x y"), ("pause", "--label a=b pause -d 5s"), ("restart", "restart x"),
-    ("remove", "rm x"),
+    ("remove", "rm x"), ("exec", "exec x"), ("exec", "exec --command sh --args -c --args 'kill -STOP 1' re2:^shop"),
     ("latency", "netem -d 20s delay --time 300 --jitter 30 --distribution normal 're2:^shop'"),
     ("latency", "netem -d 20s -t 10.0.0.0/8 --egress-port 80,443 delay x"), ("loss", "netem -d 9s loss -p 20 -c 5 x"),
     ("loss", "netem -d 9s loss-state --p13 1 --p14 2 x"), ("loss", "netem -d 9s loss-gemodel --pg 1 --pb 90 x"),
@@ -42,7 +42,7 @@ def test_import_says_what_it_cannot_do():
     for args, says in [
         (["import"], "import what? write: chaos-load import pumba 'kill re2:^shop'"),
         (["import", "toxiproxy", "x"], "cannot import from 'toxiproxy': known is pumba"),
-        (["import", "pumba", "exec --command sh x"], 'exec has no equivalent: let Pumba do it, by  pumba: {run: "exec …"}'),
+        (["import", "pumba", "exec --command ' ' x"], "exec: --command is empty"),
         (["import", "pumba", "kil x"], "unknown command 'kil', did you mean 'kill'?"),
         (["import", "pumba", "stress -d 1s --stressors '--matrix 1' x"], "stressor '--matrix' has no equivalent: known are "
          "--cpu, --cpu-load, --vm, --vm-bytes, --io, --hdd, --timeout"),

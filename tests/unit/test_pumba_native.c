@@ -62,6 +62,11 @@ static const struct {
     { "restart --timeout 2500ms x", { "restart: " X1 ", grace: 2s}" } },
     { "rm --force=false x", { "remove: " X1 ", allow: true, force: false, volumes: true}" } },
     { "rm --links --volumes=false x", { "--links has no equivalent", "volumes: false" } },
+    { "exec x",
+      { "add revert:", "here it is split", "exec: " X1 ", command: ['kill', '1'], user: root}" } },
+    { "exec --limit 2 --command sh --args -c --args 'echo \"a b\"; it' re2:^s",
+      { "add revert:", "exec: {docker: {match: '^s', mode: count, count: 2}, command: ['sh', '-c', "
+                       "'echo \"a b\"; it'], user: root}\n    at: 10s\n" } },
     { "netem -d 9s delay x",
       { "latency: " X1 ", delay: 100ms, jitter: 10ms, correlation: 20%" EGRESS "}",
         "duration: 9s" } },
@@ -156,9 +161,7 @@ static const struct {
                                      "with Docker's API" },
     { "--runtime containerd --containerd-socket /s --containerd-namespace moby kill x",
       "--runtime containerd has no equivalent: only an engine with Docker's API" },
-    { "exec --command sh --args -c --args ls --limit 1 x",
-      "exec has no equivalent: let Pumba do it, by  pumba: {run: \"exec …\"}" },
-    { "exec x", "exec has no equivalent: let Pumba do it, by  pumba: {run: \"exec …\"}" },
+    { "exec --command ' ' x", "exec: --command is empty" },
     { "kill 're2:(?i)shop'", "'(?i)shop' in the pattern is RE2's alone: write it as a POSIX "
                              "extended one" },
     { "kill 're2:a+?'", "'+?' in the pattern is RE2's alone: write it as a POSIX extended one" },
