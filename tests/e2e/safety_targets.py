@@ -45,6 +45,12 @@ def state_of(pid):
     return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
 
 
+def cgroups_of(pid):
+    """Where it is, and all that the driver's runs have made there."""
+    ours = sorted(f"{at}/{name}" for at, names, _ in os.walk("/sys/fs/cgroup") for name in names if name.startswith("chaos-load-matrix-"))
+    return pathlib.Path(f"/proc/{pid}/cgroup").read_text(), ours
+
+
 def sleeper(*before):
     """A process, and how to tell it from all others: by its argument, which it also has when it was started again."""
     seconds = f"1000.{os.getpid()}{next(NUMBERS):04}"
@@ -128,6 +134,26 @@ class Worker(Target):
         self.mark.unlink(missing_ok=True)
 
 
+class Confined(Worker):
+    """Gets a cgroup of its own."""
+
+    def look(self):
+        return *super().look(), [cgroups_of(pid) for pid in sleepers(self.seconds)]
+
+
+class Mortal(Worker):
+    """Nothing of ours brings it back: it runs, or has ended."""
+
+    def renew(self):
+        if not sleepers(self.seconds):
+            self.child.wait()
+            self.child = subprocess.Popen(["sleep", self.seconds.decode()], start_new_session=True)
+        super().renew()
+
+    def look(self):
+        return all(super().look()[0])
+
+
 class Host(Process):
     """`host` means the namespace that the run is in: one of its own, so that this machine's is left alone."""
     key = "host: any"
@@ -190,6 +216,17 @@ class Removable(Container):
         with contextlib.suppress(engine.Refused):
             assert self.container.status() in ("running", "removing"), self.container.status()
         return "whole or gone"
+
+
+class MortalContainer(Container):
+    """Nothing of ours brings it back: it runs, or has ended."""
+
+    def renew(self):
+        if self.container.status() != "running":
+            self.container.do("start")
+
+    def look(self):
+        return self.container.status() in ("running", "exited")
 
 
 def connections(port):
@@ -326,4 +363,4 @@ def delay_us():
     return int(10 ** random.uniform(2, 4.7))
 
 
-__all__ = ["Container", "Host", "Loaded", "Process", "Proxied", "Removable", "Started", "Target", "Watched", "Worker", "delay_us", "network_of"]
+__all__ = ["Confined", "Container", "Host", "Loaded", "Mortal", "MortalContainer", "Process", "Proxied", "Removable", "Started", "Target", "Watched", "Worker", "delay_us", "network_of"]

@@ -154,7 +154,8 @@ def test_an_engine_is_asked_over_tls():
             assert "cannot be asked" in tls and "TLS is on" in tls, tls
 
 
-try:
-    main(globals())
-finally:
-    d.remove_all()
+if __name__ == "__main__":
+    try:
+        main(globals())
+    finally:
+        d.remove_all()

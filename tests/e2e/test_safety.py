@@ -52,11 +52,14 @@ MACHINE = ["cpu: {%(at)s, load: 20%%, workers: 1}", "memory: {%(at)s, size: 8MiB
            "disk-fill: {%(at)s, size: 1MiB, path: /tmp}"]
 LIMIT = ["fd-exhaustion: {%(at)s}"]
 DOCKER = ["kill: {%(at)s, restart_after: 100ms}", "stop: {%(at)s, grace: 1s}", "restart: {%(at)s, grace: 1s}", "pause: {%(at)s}",
-          "disconnect: {%(at)s}", "limits: {%(at)s, cpu: 0.5, memory: 64MiB, pids: 50}"]
+          "disconnect: {%(at)s}", "limits: {%(at)s, cpu: 0.5, memory: 64MiB, pids: 50}",
+          "exec: {%(at)s, command: [touch, %(tmp)s], revert: [rm, -f, %(tmp)s], revert_after: 50ms}"]
 REMOVE = ["remove: {%(at)s, allow: true}"]
 PROCESS = ["kill: {%(at)s, restart_after: 50ms}", "stop: {%(at)s, grace: 1s}", "pause: {%(at)s, how: ptrace}", "pause: {%(at)s, how: sigstop}",
            "restart: {%(at)s, grace: 1s}", "signal: {%(at)s, signal: STOP, recover_signal: CONT, recover_after: 50ms}",
            "exec: {%(at)s, command: [touch, %(tmp)s], revert: [rm, -f, %(tmp)s], revert_after: 50ms}"]
+CONFINED = ["limits: {%(at)s, cpu: 0.5, memory: 64MiB, pids: 50}"]
+CRASH = ["crash: {%(at)s}"]
 OWN_PROCESS = ["clock-skew: {%(at)s, offset: 1h}"]
 CLIENT = ["slow-read: {%(at)s, rate: 8kbit}", "slow-send: {%(at)s, rate: 1600bit}", "half-open: {%(at)s, hold: 10s}", "abort: {%(at)s}",
           "tls-stall: {%(at)s, hold: 10s}", "big-headers: {%(at)s, size: 8KiB}", "retry-storm: {%(at)s, retries: 3}"]
@@ -76,7 +79,8 @@ def narrowed(rows, to):
 def worlds(docker):
     """(backend, who makes a target, rows)"""
     return [("docker", lambda: Container(docker), DOCKER + NETWORK + narrowed(PORT, "port: 8080") + MACHINE + LIMIT),
-            ("docker", lambda: Removable(docker), REMOVE),
+            ("docker", lambda: Removable(docker), REMOVE), ("docker", lambda: MortalContainer(docker), CRASH),
+            ("process", Confined, CONFINED), ("process", Mortal, CRASH),
             ("process", Process, NETWORK + narrowed(PORT, "port: 8080") + MACHINE + LIMIT), ("process", Worker, PROCESS), ("process", Started, OWN_PROCESS),
             ("host", Host, narrowed(QUEUED + NETEM, "port: 9") + DNS + MACHINE + ["fd-exhaustion: {%(at)s, count: 1000}"]),
             ("proxy", Proxied, PROXY), ("client", Loaded, CLIENT),
