@@ -6,7 +6,7 @@ import itertools
 import os
 import signal
 import statistics
-import sys
+import subprocess
 import time
 
 import net_lanes as net
@@ -330,11 +330,17 @@ def test_no_end_leaves_anything():
 
 
 def test_the_host_needs_a_filter():
-    with folder() as tmp:
-        text = plan([(Lane(), "partition")], 1)
-        (tmp / "plan.yaml").write_text(text.replace(f"command: \"serve {Lane().tag}$\"", f"pid: {os.getppid()}").replace("at: 300ms", "at: 0s"))
-        done = run("run", tmp / "plan.yaml", out=tmp / "out")
-        assert "all of which would be hit: add port, dst, src or peers" in done.stdout + done.stderr, done
+    anyone = subprocess.Popen(["sleep", "60"])
+    try:
+        with folder() as tmp:
+            text = plan([(Lane(), "partition")], 1)
+            text = text.replace(f"command: \"serve {Lane().tag}$\"", f"pid: {anyone.pid}").replace("at: 300ms", "at: 0s")
+            (tmp / "plan.yaml").write_text(text)
+            done = run("run", tmp / "plan.yaml", out=tmp / "out")
+            assert "all of which would be hit: add port, dst, src or peers" in done.stdout + done.stderr, done
+    finally:
+        anyone.kill()
+        anyone.wait()
 
 
 if __name__ == "__main__":
