@@ -3,7 +3,10 @@
 alone or together with its guardian. Then the target must be as it was, by itself or after `chaos-load recover`.
 
 The table in docs/SAFETY.md is compared with what comes out; --bless writes it there. --only REGEX runs those rows alone.
-What this machine lacks (an engine, Pumba, netem) is said, and those rows of the docs are believed. A new kind needs a row below. FAULT_DRIVER and CAMPAIGN_DRIVER are those of tests/tools."""
+What this machine lacks (an engine, Pumba, netem) is said, and those rows of the docs are believed. A new kind needs a row below. FAULT_DRIVER and CAMPAIGN_DRIVER are those of tests/tools.
+    CHAOS_SAFETY_ROWS=REGEX      as --only: what takes netem runs in a virtual machine (tests/vm)
+    CHAOS_SAFETY_AT_ONCE=N       so many rows at once
+    --take FILE                  blesses the rows that stand in FILE, which such a machine printed"""
 import concurrent.futures
 import contextlib
 import json
@@ -24,7 +27,7 @@ MARKS = ("<!-- the matrix -->\n", "<!-- end of the matrix -->\n")
 STEPS = ("intent", "inject", "hold", "revert")
 RANDOM = ("inject", "revert")  # where in them it dies is drawn
 HOLD_MS = 150
-WORKERS = 6
+AT_ONCE = int(os.environ.get("CHAOS_SAFETY_AT_ONCE", "6"))
 ITSELF, RECOVER, NOT = "by itself", "recover", "-"
 PUMBA = os.environ.get("PUMBA") or shutil.which("pumba")
 
@@ -135,11 +138,12 @@ def is_well(target, before, tagged):
 
 
 def becomes_well(target, before, tagged, seconds):
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.03
     while time.monotonic() < deadline:
         if is_well(target, before, tagged):
             return True
-        time.sleep(0.03)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.25)  # to look costs more than to wait
     return False
 
 
@@ -223,11 +227,14 @@ def head():
     return f"| fault | backend | alone: {steps} | with its guardian: {steps} |\n|---|---|---|---|\n"
 
 
-def documented():
+def rows_in(text):
     """{(name, backend): verdicts}"""
-    text = DOCS.read_text().split(MARKS[0])[1].split(MARKS[1])[0]
-    cells = [[c.strip() for c in line.strip("|\n").split("|")] for line in text.splitlines()[2:]]
+    cells = [[c.strip() for c in line.strip("|\n").split("|")] for line in text.splitlines() if line.startswith("| `")]
     return {(c[0], c[1]): c[2].split(", ") + c[3].split(", ") for c in cells}
+
+
+def documented():
+    return rows_in(DOCS.read_text().split(MARKS[0])[1].split(MARKS[1])[0])
 
 
 def differs(told, seen):
@@ -264,7 +271,7 @@ def matrix(todo):
     """Most of it is waiting, and each has a target of its own."""
     failed, rows = [], {}
     print(head(), end="", flush=True)
-    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         jobs = {pool.submit(row, make, fault): (name_of(fault), backend) for backend, make, fault in todo}
         for job in concurrent.futures.as_completed(jobs):
             key = jobs[job]
@@ -278,7 +285,7 @@ def matrix(todo):
     return rows
 
 
-ONLY = None
+ONLY = os.environ.get("CHAOS_SAFETY_ROWS")
 BLESS = False
 
 
@@ -324,6 +331,9 @@ if __name__ == "__main__":
     if "--only" in sys.argv:
         ONLY = sys.argv.pop(sys.argv.index("--only") + 1)
         sys.argv.remove("--only")
+    if "--take" in sys.argv:
+        bless(rows_in(pathlib.Path(sys.argv[sys.argv.index("--take") + 1]).read_text()))
+        sys.exit(0)
     if "--bless" in sys.argv:
         BLESS = True
         sys.argv.remove("--bless")

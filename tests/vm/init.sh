@@ -5,7 +5,10 @@
 # links to it in front of /usr/sbin.
 b=/bin/busybox
 export PATH=/usr/sbin:/usr/bin:/bin HOME=/root LC_ALL=C CHAOS_VM=1
-export CHAOS_LOAD=/opt/chaos-load NET_PEER=/opt/net_peer FAULT_DRIVER=/opt/fault_driver NET_MECHANISM=netem
+export CHAOS_LOAD=/opt/chaos-load NET_PEER=/opt/net_peer FAULT_DRIVER=/opt/fault_driver MINI_HTTP=/opt/mini_http
+# What netem makes, and no more at once than one processor can.
+export NET_MECHANISM=netem CHAOS_FELT_MECHANISM=netem CHAOS_FELT_AT_ONCE=1 CHAOS_SAFETY_AT_ONCE=1
+export CHAOS_SAFETY_ROWS='process .*mechanism: (netem|htb)|host (latency|rate): .*netem'
 $b mount -t proc proc /proc
 $b mount -t sysfs sysfs /sys
 $b mount -t devtmpfs dev /dev

@@ -8,10 +8,10 @@ qemu boots it without hardware virtualisation. tests/vm/init.sh is its first pro
 Its clock counts the instructions that it has run, a nanosecond for each, and jumps over what it sleeps. So a machine that
 is busy makes it take longer, and changes nothing of what is measured inside; and to wait costs nothing.
 
-    vm.py --cache FOLDER --work FOLDER [--file FILE]... [--module FILE]... [--timeout S] PROGRAM...
+    vm.py --cache FOLDER --work FOLDER [--file FILE]... [--module FILE]... [--doc FILE]... [--timeout S] PROGRAM...
 
---file puts a program into /opt, --module one of Python beside the programs; Python itself comes along when one of them
-is written in it.
+--file puts a program into /opt, --module one of Python beside the programs, --doc a page that a test reads; Python itself
+comes along when one of them is written in it.
 
 Each PROGRAM is run in turn, as root, with nothing but loopback. Exit code: 0 when all passed, 77 when this machine
 cannot run it or all were skipped, 1 otherwise.
@@ -239,6 +239,8 @@ def build_initramfs(args, tree, path):
         add_program(archive, file, f"/opt/{os.path.basename(file)}", args.work)
     for module in args.module:
         archive.add(f"/chaos-load/tests/e2e/{os.path.basename(module)}", pathlib.Path(module).read_bytes())
+    for page in args.doc:
+        archive.add(f"/chaos-load/docs/{os.path.basename(page)}", pathlib.Path(page).read_bytes(), 0o644)
     if any(program.endswith(".py") for program in args.program):
         add_python(archive, args)
     for program in args.program:
@@ -284,6 +286,7 @@ def main():
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--file", action="append", default=[])
     parser.add_argument("--module", action="append", default=[])
+    parser.add_argument("--doc", action="append", default=[])
     parser.add_argument("--timeout", type=int, default=120)
     parser.add_argument("--memory", type=int, default=512)
     parser.add_argument("program", nargs="+")
