@@ -9,6 +9,7 @@ export CHAOS_LOAD=/opt/chaos-load NET_PEER=/opt/net_peer FAULT_DRIVER=/opt/fault
 # What netem makes, and no more at once than one processor can.
 export NET_MECHANISM=netem CHAOS_FELT_MECHANISM=netem CHAOS_FELT_AT_ONCE=1 CHAOS_SAFETY_AT_ONCE=1
 export CHAOS_SAFETY_ROWS='process .*mechanism: (netem|htb)|host (latency|rate): .*netem'
+export CHAOS_FELT_ROWS='process, v[46]: (latency delay: 40ms|loss percent: 20%|corrupt|duplicate|reorder|rate rate: 8mbit(, d|$))'
 $b mount -t proc proc /proc
 $b mount -t sysfs sysfs /sys
 $b mount -t devtmpfs dev /dev
