@@ -128,6 +128,7 @@ class Worker(Target):
         return [state_of(pid) in "SR" for pid in sleepers(self.seconds)], self.mark.exists()
 
     def close(self):
+        self.child.kill()
         for pid in sleepers(self.seconds):
             os.kill(pid, signal.SIGKILL)
         self.child.wait()
@@ -145,8 +146,8 @@ class Mortal(Worker):
     """Nothing of ours brings it back: it runs, or has ended."""
 
     def renew(self):
-        if not sleepers(self.seconds):
-            self.child.wait()
+        # One that has just begun to be `sleep` has no command line yet, and is as little to be seen as one that has ended.
+        if wait_for(lambda: sleepers(self.seconds) or self.child.poll() is not None, what="the victim's state") is True:
             self.child = subprocess.Popen(["sleep", self.seconds.decode()], start_new_session=True)
         super().renew()
 
