@@ -34,6 +34,10 @@
 #define PRIO_QUERIES (-310)           /* conntrack is -200 */
 #define PRIO_ANSWERS (-305)
 #define STREAM_MARK UINT32_C(0x5ca1ab1d)
+/* Several faults at once have a place each, in the order in which they began, and marks of their
+ * own by it: the later is asked first, and what it asks itself is asked of the earlier. */
+#define PLACES_MAX 8
+#define OF_PLACE(mark, place) ((mark) + UINT32_C(0x100) * (place))
 #define PRIO_MARKS (-150)
 #define PRIO_NAT (-110) /* before Docker's */
 #define HELD_MAX 1024
@@ -59,6 +63,7 @@ struct holder {
     unsigned n_held;
     struct dns_streams *streams;
     struct dns_probe probe;
+    unsigned place;
     bool is_in;
     uint64_t out_ns;
     uint64_t in_ns; /* the kernel switches early in its call and answers milliseconds later */
@@ -207,12 +212,22 @@ static void steer_packets(const struct holder *h, struct nft_batch *b, bool comp
     nft_notrack(r);
 }
 
+/* Connections to names that are for us: not our own, nor an earlier one's, nor those that a later
+ * one takes. */
+static void mark_streams(const struct holder *h, struct nft_rule *r)
+{
+    for (unsigned i = 0; i < PLACES_MAX; i++)
+        nft_match_mark(r, NFT_NEQ, OF_PLACE(i <= h->place ? OWN_MARK : STREAM_MARK, i));
+    nft_set_mark(r, OF_PLACE(STREAM_MARK, h->place));
+}
+
 /* What was for port 53, is not ours and does not lead to us after NAT, was open before: Docker's
  * rules take it elsewhere by then, so a mark has to remember what it was. */
 static void steer_streams(const struct holder *h, struct nft_batch *b)
 {
     static const int families[] = { AF_INET, AF_INET6 };
     static const uint8_t syn_and_ack = 0x12, syn = 0x02;
+    const uint32_t mark = OF_PLACE(STREAM_MARK, h->place);
 
     add_chain(h, b, "marks", "filter", PRIO_MARKS);
     add_chain(h, b, "streams", "nat", PRIO_NAT);
@@ -223,24 +238,31 @@ static void steer_streams(const struct holder *h, struct nft_batch *b)
             continue;
         struct nft_rule *r = rule_for(h, b, "marks", IPPROTO_TCP);
         nft_match_family(r, families[i]);
-        nft_match_mark(r, NFT_NEQ, OWN_MARK);
-        nft_set_mark(r, STREAM_MARK);
+        mark_streams(h, r);
         r = rule_for(h, b, "streams", IPPROTO_TCP);
         nft_match_family(r, families[i]);
-        nft_match_mark(r, NFT_EQ, STREAM_MARK);
+        nft_match_mark(r, NFT_EQ, mark);
         nft_match_masked(r, (struct nft_bytes){ NFT_TRANSPORT_HEADER, 13, 1 }, &syn_and_ack, NFT_EQ,
                          &syn);
         nft_redirect(r, port);
         r = nft_add_rule(b, NFT_INET, h->table, "open");
         nft_match_family(r, families[i]);
         nft_match_l4proto(r, IPPROTO_TCP);
-        nft_match_mark(r, NFT_EQ, STREAM_MARK);
+        nft_match_mark(r, NFT_EQ, mark);
         nft_match_bytes(r, (struct nft_bytes){ NFT_TRANSPORT_HEADER, 2, 2 }, NFT_NEQ, &wire);
         nft_reject(r, true);
     }
 }
 
-static int put_in(struct holder *h, struct err *err)
+static void take_place(struct holder *h, unsigned place)
+{
+    h->place = place;
+    snprintf(h->table, sizeof(h->table), "chaos-load-dns-%u", place);
+    dns_streams_mark(h->streams, OF_PLACE(OWN_MARK, place));
+}
+
+/* 1: someone took that place meanwhile. */
+static int put_in_there(struct holder *h, struct err *err)
 {
     int rc = -EIO;
 
@@ -253,7 +275,30 @@ static int put_in(struct holder *h, struct err *err)
         rc = nft_commit(b, err);
         nft_batch_free(b);
     }
+    return rc < 0 && nft_has_table(NFT_INET, h->table, NULL) == 0 ? 1 : rc;
+}
+
+/* After all that are there; the kernel lets no two have one place. */
+static int put_in(struct holder *h, struct err *err)
+{
+    unsigned place = PLACES_MAX;
+    int rc = 1;
+
+    while (rc == 1 && place > 0) {
+        take_place(h, place - 1);
+        rc = nft_has_table(NFT_INET, h->table, err);
+        place -= rc == 1;
+    }
+    for (rc = rc < 0 ? rc : 1; rc == 1; place++) {
+        if (place == PLACES_MAX)
+            return err_set(err, ERR_INJECT, EBUSY, "%d faults of names are at work there already",
+                           PLACES_MAX);
+        take_place(h, place);
+        rc = put_in_there(h, err);
+    }
     h->is_in = rc == 0;
+    if (rc == 0)
+        err_clear(err);
     return rc < 0 ? err_wrap(err, "queries cannot be steered to user space") : 0;
 }
 
@@ -368,12 +413,11 @@ static int holder_open(struct holder *h, const struct helper_job *job, struct er
     STAILQ_INIT(&h->held);
     if (dns_rules_read(job->spec, &h->rules, err) < 0)
         return -EINVAL;
-    snprintf(h->table, sizeof(h->table), "chaos-load-dns-%.32s", json_str(job->spec, "tag", ""));
     if (job->n_fds != 1 || setns(job->fds[0], CLONE_NEWNET) < 0)
         return err_sys(err, ERR_PREPARE, errno, "cannot enter the network namespace");
     h->queue = packet_queue_open(&h->queue_number, err);
     h->nft = h->queue ? nft_open(err) : NULL;
-    h->streams = h->nft ? dns_streams_open(&h->rules, &h->probe, OWN_MARK, err) : NULL;
+    h->streams = h->nft ? dns_streams_open(&h->rules, &h->probe, err) : NULL;
     return h->streams ? 0 : -EIO;
 }
 

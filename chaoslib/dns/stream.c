@@ -421,13 +421,13 @@ static int listen_on(int family, struct err *err)
 }
 
 struct dns_streams *dns_streams_open(struct dns_rules *rules, struct dns_probe *probe,
-                                     uint32_t mark, struct err *err)
+                                     struct err *err)
 {
     struct dns_streams *s = xcalloc(1, sizeof(*s));
 
-    *s = (struct dns_streams){
-        .rules = rules, .probe = probe, .mark = mark, .listeners = { { .fd = -1 }, { .fd = -1 } }
-    };
+    *s = (struct dns_streams){ .rules = rules,
+                               .probe = probe,
+                               .listeners = { { .fd = -1 }, { .fd = -1 } } };
     TAILQ_INIT(&s->list);
     TAILQ_INIT(&s->dead);
     s->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -442,6 +442,11 @@ struct dns_streams *dns_streams_open(struct dns_rules *rules, struct dns_probe *
         }
     }
     return s;
+}
+
+void dns_streams_mark(struct dns_streams *s, uint32_t mark)
+{
+    s->mark = mark;
 }
 
 void dns_streams_end(struct dns_streams *s)

@@ -14,10 +14,11 @@ struct dns_probe {
 };
 
 struct dns_streams;
-/* `mark`: of our own connections, which must not be redirected again. Rules and probe are looked
- * at, and must outlive it. */
+/* Rules and probe are looked at, and must outlive it. */
 struct dns_streams *dns_streams_open(struct dns_rules *rules, struct dns_probe *probe,
-                                     uint32_t mark, struct err *err);
+                                     struct err *err);
+/* Of our own connections, which must not be redirected again. */
+void dns_streams_mark(struct dns_streams *s, uint32_t mark);
 /* What is held is answered; connections end in good order. */
 void dns_streams_end(struct dns_streams *s);
 /* Idempotent by NULL. */

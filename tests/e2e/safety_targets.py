@@ -37,12 +37,16 @@ def network_of(pid):
     return re.sub(r"dev eth\d", "dev eth", both)  # Docker names an interface anew when it connects a network again
 
 
+# What has ended since its number was seen has no limit, and no state.
 def rlimit_of(pid):
-    return resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ProcessLookupError):
+        return resource.prlimit(pid, resource.RLIMIT_NOFILE)
 
 
 def state_of(pid):
-    return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    return "gone"
 
 
 def cgroups_of(pid):

@@ -357,6 +357,16 @@ def leads(name, want):
     return hits_only({name}, lambda r: r["rcode"] == 0 and r["answers"] == want[r["type"]])
 
 
+def the_later_is_asked_first(rows):
+    """Once both are in: db.lab is what the later says, db.example what it lets through to the earlier."""
+    began = min(r["at"] for r in rows)
+    for r in [r for r in rows if r["at"] > began + 0.4]:
+        if r["name"] == "db.lab":
+            assert r["rcode"] == 0 and r["answers"] == (["203.0.113.9"] if r["type"] == 1 else []), r
+        else:
+            assert r["rcode"] == REFUSED if r["name"] == "db.example" else ok(r), r
+
+
 WAYS = {way: [s for s in SERVERS if s.startswith(way)] for way in ("udp", "tcp")}
 THREE = ["db.example", "db.example.org", "ok.example"]
 DB = ["db.lab", "ok.example"]
@@ -376,6 +386,9 @@ ROWS = [
     ("dns-error: {process: victim, patterns: db.lab, percent: 30%}", ["db.lab"], drawn, {"servers": WAYS["udp"]}),
     ("dns-error: {process: victim, patterns: db.lab, percent: 30%}", ["db.lab"], drawn, {"servers": WAYS["tcp"]}),
     ("dns-error: {process: victim, patterns: db.lab, delay: 100ms}", DB, late, {}),
+    ("dns-error: {process: victim, patterns: [db.example, db.lab], rcode: REFUSED}\n    at: 400ms\n    duration: 1700ms\n"
+     "  - dns-spoof: {process: victim, map: {db.lab: 203.0.113.9}}", ["db.lab", *THREE[:1], "ok.example"],
+     the_later_is_asked_first, {}),
 ]
 
 
