@@ -62,6 +62,22 @@ tell_skipped() {
     sort -u "$log.skipped"
 }
 
+# The analysis of all sources takes as long as all tests, and these mostly wait: so it is begun here, and takes only
+# what they leave of the processors. The gate that judges passes over what was found clean.
+begin_analysis() {
+    (cd "$root" && configure "$root/build/dev" --preset dev -DCHAOS_TESTS=ON) || return 0
+    chrt --idle 0 python3 "$root/tests/gates/tidy.py" "$root" "$root/build/dev" >"$root/build/dev/tidy.log" 2>&1 &
+    analysis=$!
+    trap end_analysis EXIT
+}
+
+end_analysis() {
+    [ -n "${analysis:-}" ] || return 0
+    kill "$analysis" 2>/dev/null || true
+    wait "$analysis" 2>/dev/null || true
+    analysis=
+}
+
 # Each test runs once, in the build that suits it (tests/e2e/timing.cmake says which are about time). A neighbour
 # on the machine can spoil a figure once; a test that fails twice has found something.
 release_stage() {
@@ -79,6 +95,7 @@ tsan_stage() {
 
 dev_stage() {
     build_preset dev || return 1
+    end_analysis
     say "test: address and undefined-behaviour sanitizers"
     run_ctest "$root/build/dev" --no-tests=error --repeat until-pass:2 "$@"
 }
@@ -153,6 +170,7 @@ main() {
         stage corpus dev_stage -L fuzz
         ;;
     all)
+        begin_analysis
         stage release release_stage
         stage tsan tsan_stage
         stage dev dev_stage -LE timing
