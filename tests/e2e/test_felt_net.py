@@ -391,7 +391,7 @@ ROWS = [
     Row("loss percent: 20%, direction: ingress", waits(0.2), open_load(60), KEEP, at=V6),
     loss("percent: 20%, direction: ingress", 0.2, at=V6),
     loss("percent: 15%, direction: both", 1 - 0.85 ** 2, 0.15 + 0.85 * 0.03),
-    loss("gemodel: {p: 10%, r: 40%}, direction: ingress", 0.2, widen=1.5),
+    one_packet("gemodel: {p: 10%, r: 40%}, direction: ingress", 0.2, widen=1.8),
     one_packet("state: {p13: 10%, p31: 40%}", 0.2, widen=1.8),
     one_packet("percent: 30%, mechanism: nfqueue", 0.3),
     one_packet("every: 5, direction: ingress", 0.2, exactly=True),
