@@ -329,9 +329,12 @@ static int take_fd(int *fd)
 }
 
 /* Starts argv with its stdout in a pipe; the reading end, or negative. */
-static int start_piped(const char *const *argv, struct proc_id *ret, struct err *err)
+static int start_piped(const char *const *argv, const char *const *env, struct proc_id *ret,
+                       struct err *err)
 {
-    struct proc_spawn_opts opts = { .argv = argv, .die_with_parent = true, .new_session = true };
+    struct proc_spawn_opts opts = {
+        .argv = argv, .env = env, .die_with_parent = true, .new_session = true
+    };
     int ends[2];
 
     if (pipe2(ends, O_CLOEXEC) < 0)
@@ -350,11 +353,17 @@ static int start_piped(const char *const *argv, struct proc_id *ret, struct err 
 
 int proc_run(const char *const *argv, uint64_t timeout_ms, struct buf *ret_out, struct err *err)
 {
+    return proc_run_env(argv, NULL, timeout_ms, ret_out, err);
+}
+
+int proc_run_env(const char *const *argv, const char *const *env, uint64_t timeout_ms,
+                 struct buf *ret_out, struct err *err)
+{
     struct proc_id id = { 0 };
 
     if (!argv || !argv[0] || !*argv[0])
         return err_set(err, ERR_USAGE, EINVAL, "no command to run");
-    auto_close int from = start_piped(argv, &id, err);
+    auto_close int from = start_piped(argv, env, &id, err);
     if (from < 0)
         return from;
     auto_close int pidfd = pidfd_open(id.pid, 0);

@@ -42,5 +42,8 @@ int proc_spawn(const struct proc_spawn_opts *opts, struct proc_id *ret, struct e
  * calling thread ends before it. */
 int proc_run(const char *const *argv, uint64_t timeout_ms, struct buf *ret_out,
              struct err *err) MUST_CHECK;
+/* The same with an environment of its own; NULL: ours. */
+int proc_run_env(const char *const *argv, const char *const *env, uint64_t timeout_ms,
+                 struct buf *ret_out, struct err *err) MUST_CHECK;
 
 #endif

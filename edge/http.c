@@ -22,10 +22,15 @@ static size_t count(const char *const *list)
 static int fail_code(enum http_fail fail)
 {
     static const int codes[HTTP_FAIL_MAX] = {
-        [HTTP_REFUSED] = ECONNREFUSED,       [HTTP_UNREACHABLE] = EHOSTUNREACH,
-        [HTTP_CONNECT_TIMEOUT] = ETIMEDOUT,  [HTTP_TLS_TIMEOUT] = ETIMEDOUT,
-        [HTTP_RESPONSE_TIMEOUT] = ETIMEDOUT, [HTTP_TRANSFER_TIMEOUT] = ETIMEDOUT,
-        [HTTP_RESET] = ECONNRESET,           [HTTP_TOO_LARGE] = EMSGSIZE,
+        [HTTP_REFUSED] = ECONNREFUSED,
+        [HTTP_UNREACHABLE] = EHOSTUNREACH,
+        [HTTP_CONNECT_TIMEOUT] = ETIMEDOUT,
+        [HTTP_TLS_TIMEOUT] = ETIMEDOUT,
+        [HTTP_RESPONSE_TIMEOUT] = ETIMEDOUT,
+        [HTTP_TRANSFER_TIMEOUT] = ETIMEDOUT,
+        [HTTP_RESET] = ECONNRESET,
+        [HTTP_TOO_LARGE] = EMSGSIZE,
+        [HTTP_TLS] = EPROTO,
     };
 
     return codes[fail] ? codes[fail] : EIO;

@@ -43,7 +43,8 @@ struct http_resp {
 };
 
 /* Any status is an answer; only its absence is a failure (ERR_TIMEOUT with -ETIMEDOUT,
- * -ECONNREFUSED, -EMSGSIZE past body_max, else -EIO). Any thread. */
+ * -ECONNREFUSED, -ECONNRESET, -EHOSTUNREACH, -EPROTO of TLS, -EMSGSIZE past body_max, else -EIO).
+ * Any thread. */
 int http_fetch(const struct http_req *req, struct http_resp *ret, struct err *err) MUST_CHECK;
 void http_resp_done(struct http_resp *r);
 

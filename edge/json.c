@@ -88,6 +88,33 @@ void json_put_null(struct json *j, const char *key)
     json_put(j, key, wrap(must(cJSON_CreateNull())));
 }
 
+struct json *json_take(struct json *object, const char *key)
+{
+    return object ? wrap(cJSON_DetachItemFromObjectCaseSensitive(unwrap(object), key)) : NULL;
+}
+
+struct json *json_take_first(struct json *array)
+{
+    cJSON *first = array ? unwrap(array)->child : NULL;
+
+    return first ? wrap(cJSON_DetachItemViaPointer(unwrap(array), first)) : NULL;
+}
+
+const struct json *json_member(const struct json *object, const char *key)
+{
+    return wrap_const(cJSON_GetObjectItemCaseSensitive(unwrap_const(object), key));
+}
+
+struct json *json_member_mutable(struct json *object, const char *key)
+{
+    return wrap(cJSON_GetObjectItemCaseSensitive(unwrap(object), key));
+}
+
+struct json *json_copy(const struct json *j)
+{
+    return wrap(must(cJSON_Duplicate(unwrap_const(j), true)));
+}
+
 /* ---- reading ---- */
 
 static const cJSON *array_item(const cJSON *array, const char *step, size_t len)

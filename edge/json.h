@@ -27,6 +27,15 @@ void json_put_null(struct json *j, const char *key);
 struct json *json_put(struct json *j, const char *key,
                       struct json *child); /* takes child; returns it */
 
+/* Out of it, and the caller's now; NULL when it is not there. Of an object by its exact key, of an
+ * array its first item. */
+struct json *json_take(struct json *object, const char *key);
+struct json *json_take_first(struct json *array);
+/* By its exact key, dots and all ("app.kubernetes.io/name"); NULL when it is not there. */
+const struct json *json_member(const struct json *object, const char *key);
+struct json *json_member_mutable(struct json *object, const char *key);
+struct json *json_copy(const struct json *j); /* j not NULL */
+
 /* "spec.containers.0.name"; "" is j itself. j may be NULL. */
 const struct json *json_get(const struct json *j, const char *path);
 const char *json_str(const struct json *j, const char *path, const char *absent);
