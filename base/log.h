@@ -3,7 +3,8 @@
  *     log_info("fault.inject", "name=%s target=%s", name, target);
  *
  * Libraries do not log above debug; they return errors. Those allowed to speak: chaoslib/run.c,
- * runner/runner.c, campaign/campaign.c, cli. Secrets are never passed in. Any thread may log. */
+ * chaoslib/litmus, runner/runner.c, campaign/campaign.c, cli. Secrets are never passed in. Any
+ * thread may log. */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 

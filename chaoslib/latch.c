@@ -43,6 +43,11 @@ void latch_set(struct latch *l)
         errno = saved; /* full: it is readable already */
 }
 
+int latch_fd(const struct latch *l)
+{
+    return l->fd;
+}
+
 bool latch_is_set(const struct latch *l)
 {
     return l && atomic_load(&l->set);

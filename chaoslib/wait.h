@@ -10,6 +10,9 @@ enum wait_answer { WAIT_TIMEOUT, WAIT_READY, WAIT_LATCH };
  * none. The latch may be NULL. An instant in the past asks once without sleeping. */
 enum wait_answer wait_fd(int fd, const struct latch *l, uint64_t mono_ns);
 
+/* Readable once it is set; -1 when the system had no descriptor left for it. */
+int latch_fd(const struct latch *l);
+
 /* The descriptor, out of its auto_close scope. */
 static inline int fd_take(int *fd)
 {
