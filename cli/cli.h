@@ -37,6 +37,7 @@ struct verb {
     bool hidden;
     bool takes_line; /* a word with blanks in it is a command line of somebody else's, not an option
                       */
+    bool one_dash;   /* long options may begin with one dash, as in Go: -name */
     int (*run)(const struct verb *v, const struct verb_args *args); /* exit code */
 };
 

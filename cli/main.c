@@ -21,10 +21,10 @@ const char *__asan_default_options(void)
 #endif
 
 const struct verb *const verbs[] = {
-    &verb_run,    &verb_validate, &verb_explain,    &verb_init,   &verb_import,
-    &verb_schema, &verb_target,   &verb_proxy,      &verb_report, &verb_recover,
-    &verb_status, &verb_doctor,   &verb_completion, &verb_man,    &verb_version,
-    &verb_help,   &verb_guardian, &verb_helper,     NULL,
+    &verb_run,    &verb_validate,   &verb_explain,    &verb_init,   &verb_import,
+    &verb_schema, &verb_target,     &verb_proxy,      &verb_report, &verb_recover,
+    &verb_status, &verb_doctor,     &verb_completion, &verb_man,    &verb_version,
+    &verb_help,   &verb_experiment, &verb_guardian,   &verb_helper, NULL,
 };
 
 const struct verb *verb_find(const char *name)
@@ -56,6 +56,18 @@ static int unknown_verb(const char *word)
     return EXIT_USAGE;
 }
 
+/* -name → --name, where the verb takes it. */
+static void double_dashes(const struct verb *v, int argc, char **argv)
+{
+    for (int i = 0; v->one_dash && i < argc; i++)
+        for (const struct opt *o = v->opts; o->name; o++) {
+            size_t n = strlen(o->name);
+            if (argv[i][0] == '-' && strncmp(argv[i] + 1, o->name, n) == 0 &&
+                (argv[i][n + 1] == '\0' || argv[i][n + 1] == '='))
+                argv[i] = xasprintf("-%s", argv[i]);
+        }
+}
+
 static int run_verb(const struct verb *v, int argc, char **argv)
 {
     struct verb_args args;
@@ -64,6 +76,7 @@ static int run_verb(const struct verb *v, int argc, char **argv)
     int rc;
 
     diag_init(&diag);
+    double_dashes(v, argc, argv);
     opts_parse(v, argc, argv, &args, &wants_help, &diag);
     if (wants_help) {
         help_verb(v, stdout);

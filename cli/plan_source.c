@@ -215,20 +215,26 @@ static void print_messages(struct diag *diag, const char *source)
         fprintf(stderr, "... and %u more\n", diag->n - DIAG_MAX);
 }
 
-int plan_from_args(const struct verb_args *args, struct plan *ret)
+unsigned plan_from_args_quietly(const struct verb_args *args, struct diag *diag, struct plan *ret)
 {
     struct arena *arena = arena_new(0);
     struct subst s = { .lookup = env_lookup };
-    struct diag diag;
 
     *ret = (struct plan){ .arena = arena };
-    diag_init(&diag);
-    read_plan(args, arena, &s, &diag, ret);
+    read_plan(args, arena, &s, diag, ret);
     ret->arena = arena;
-    subst_hide(&s, &diag.text);
-    if (diag.n)
+    subst_hide(&s, &diag->text);
+    return diag->n;
+}
+
+int plan_from_args(const struct verb_args *args, struct plan *ret)
+{
+    struct diag diag;
+
+    diag_init(&diag);
+    unsigned n = plan_from_args_quietly(args, &diag, ret);
+    if (n)
         print_messages(&diag, args->n_rest ? args->rest[0] : "");
-    unsigned n = diag.n;
     diag_done(&diag);
     return n ? EXIT_USAGE : 0;
 }
