@@ -62,8 +62,9 @@ tell_skipped() {
     sort -u "$log.skipped"
 }
 
-# The analysis of all sources takes as long as all tests, and these mostly wait: so it is begun here, and takes only
-# what they leave of the processors. The gate that judges passes over what was found clean.
+# The analysis of all sources takes as long as all tests, and these mostly wait: so it goes on beside them, and takes
+# only what they leave of the processors; but not beside those that are about time. The gate that judges waits for it,
+# and passes over what was found clean.
 begin_analysis() {
     (cd "$root" && configure "$root/build/dev" --preset dev -DCHAOS_TESTS=ON) || return 0
     chrt --idle 0 python3 "$root/tests/gates/tidy.py" "$root" "$root/build/dev" >"$root/build/dev/tidy.log" 2>&1 &
@@ -95,7 +96,6 @@ tsan_stage() {
 
 dev_stage() {
     build_preset dev || return 1
-    end_analysis
     say "test: address and undefined-behaviour sanitizers"
     run_ctest "$root/build/dev" --no-tests=error --repeat until-pass:2 "$@"
 }
@@ -170,8 +170,8 @@ main() {
         stage corpus dev_stage -L fuzz
         ;;
     all)
-        begin_analysis
         stage release release_stage
+        begin_analysis
         stage tsan tsan_stage
         stage dev dev_stage -LE timing
         ;;

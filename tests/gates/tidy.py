@@ -1,8 +1,10 @@
 """clang-tidy 14 with .clang-tidy, over what compile_commands.json lists, in parallel.
 
 usage: tidy.py ROOT BUILD       A file that was clean before, as written and as preprocessed, is not looked at again.
+                                One at a time looks into a build: the second waits, and finds what the first did.
 """
 import concurrent.futures
+import fcntl
 import hashlib
 import json
 import os
@@ -21,6 +23,8 @@ if not tidy or "version 14" not in subprocess.run([tidy, "--version"], capture_o
     sys.exit(77)
 stamps = build / "tidy-stamps"
 stamps.mkdir(parents=True, exist_ok=True)
+lock = (stamps / ".lock").open("w")
+fcntl.flock(lock, fcntl.LOCK_EX)
 config = (root() / ".clang-tidy").read_text()
 flags = ["-std=gnu17", "-D_GNU_SOURCE", f"-I{root()}", f"-I{build}/generated", '-DCHAOS_LOAD_VERSION="0"']
 
