@@ -20,7 +20,7 @@ struct watch {
     bool too_old;
     unsigned status;
     struct buf line; /* what has come of the next one; of an answer that is no stream, all of it */
-    struct err *err;
+    struct err last; /* what went wrong in the stream */
     bool failed;
 };
 
@@ -28,7 +28,7 @@ static bool take_event(struct watch *w, const char *text, size_t len)
 {
     auto(json) struct json *event = NULL;
 
-    if (json_parse(text, len, &event, w->err) < 0) {
+    if (json_parse(text, len, &event, &w->last) < 0) {
         w->failed = true;
         return false;
     }
@@ -62,7 +62,7 @@ static bool on_data(void *arg, const char *data, size_t len)
 
     buf_add(&w->line, data, len);
     if (buf_failed(&w->line)) {
-        err_set(w->err, ERR_LIMIT, EMSGSIZE, "an event is larger than %zu bytes", w->line.max);
+        err_set(&w->last, ERR_LIMIT, EMSGSIZE, "an event is larger than %zu bytes", w->line.max);
         w->failed = true;
         return false;
     }
@@ -152,28 +152,26 @@ static bool is_stopped(const struct watch *w)
 static int go_on(struct watch *w, struct err *err)
 {
     struct kube_pause pause;
-    struct err mine = { 0 };
     bool anew = false;
     int rc = begin(w, err);
 
-    w->err = &mine;
     kube_pause_begin(w->k, &pause);
     while (rc == 0 && !is_stopped(w)) {
-        int ended = follow(w, anew, &mine);
+        int ended = follow(w, anew, &w->last);
 
         if (is_stopped(w))
             break;
         anew = !anew && w->status == 401;
         if (w->status == 200)
             kube_pause_begin(w->k, &pause); /* it spoke: patience begins anew, with a short pause */
-        int next = anew ? 0 : judge(w, ended, &mine);
+        int next = anew ? 0 : judge(w, ended, &w->last);
         if (next == 0 && !anew && !kube_pause_once(w->k, &pause, 0))
             next = is_stopped(w) ? 0 : -ETIMEDOUT;
         if (next > 0)
             rc = begin(w, err);
         else if (next < 0) {
             if (err)
-                *err = mine;
+                *err = w->last;
             rc = next;
         }
     }
