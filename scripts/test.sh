@@ -62,9 +62,8 @@ tell_skipped() {
     sort -u "$log.skipped"
 }
 
-# The analysis of all sources takes as long as all tests, and these mostly wait: so it goes on beside them, and takes
-# only what they leave of the processors; but not beside those that are about time. The gate that judges waits for it,
-# and passes over what was found clean.
+# The analysis of all sources takes minutes: so it is begun beside builds, and takes only what they leave of the
+# processors. Beside tests that measure even that would show. The gate that judges passes over what was found clean.
 begin_analysis() {
     (cd "$root" && configure "$root/build/dev" --preset dev -DCHAOS_TESTS=ON) || return 0
     chrt --idle 0 python3 "$root/tests/gates/tidy.py" "$root" "$root/build/dev" >"$root/build/dev/tidy.log" 2>&1 &
@@ -96,6 +95,7 @@ tsan_stage() {
 
 dev_stage() {
     build_preset dev || return 1
+    end_analysis
     say "test: address and undefined-behaviour sanitizers"
     run_ctest "$root/build/dev" --no-tests=error --repeat until-pass:2 "$@"
 }
