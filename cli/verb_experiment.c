@@ -210,7 +210,8 @@ static struct latch *stop; // set by signals; a pod's first process has no defau
 static void on_signal(int number)
 {
     (void)number;
-    latch_set(stop);
+    if (stop)
+        latch_set(stop);
 }
 
 static int live(struct experiment *x, const char *name)
@@ -223,11 +224,10 @@ static int live(struct experiment *x, const char *name)
     sigaction(SIGTERM, &act, NULL);
     sigaction(SIGINT, &act, NULL);
     int rc = litmus_live(&x->l, &life, &err);
-    if (rc < 0) {
+    stop = NULL; /* the latch goes with the experiment */
+    if (err_is_set(&err))
         fprintf(stderr, "chaos-load: %s\n", err.msg);
-        return EXIT_COULD_NOT_RUN;
-    }
-    return rc;
+    return rc < 0 ? EXIT_COULD_NOT_RUN : rc;
 }
 
 static int experiment_verb(const struct verb *v, const struct verb_args *args)
@@ -269,8 +269,8 @@ const struct verb verb_experiment = {
     .usage = "experiment [--name EXPERIMENT]",
     .description =
         "Reads its environment as chaos-runner sets it, puts load on the target, and writes the "
-        "ChaosResult: each threshold is a probe of it, with its number. Exit code 0 once a verdict "
-        "is written, whatever it is; 1 after an abort; 3 when none could be written.",
+        "ChaosResult: each threshold is a probe of it, with its number. Exit code 0 once the load "
+        "ran, whatever the verdict; 1 after an abort; 3 when it could not begin.",
     .examples = "chaos-load experiment --name chaos-loadgen",
     .opts = experiment_options,
     .one_dash = true,

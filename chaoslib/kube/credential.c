@@ -24,7 +24,8 @@ static int from_file(const struct kube *k, char **ret, struct err *err)
         return rc;
     auto_free char *token = xstrndup(buf_str(&text), strcspn(buf_str(&text), " \t\r\n"));
     *ret = xasprintf("Authorization: Bearer %s", token);
-    mem_wipe(text.data, text.len);
+    if (text.data)
+        mem_wipe(text.data, text.len);
     mem_wipe(token, strlen(token));
     return 0;
 }

@@ -30,8 +30,6 @@ unsigned litmus_env_read(const struct param_table *t, struct arena *arena, struc
 enum litmus_verdict { LITMUS_AWAITED, LITMUS_PASS, LITMUS_FAIL, LITMUS_STOPPED, LITMUS_ERROR };
 enum litmus_probe_verdict { PROBE_AWAITED, PROBE_PASSED, PROBE_FAILED, PROBE_NA };
 
-#define LITMUS_PROBES_MAX 200
-
 struct litmus_probe {
     char *name, *type, *mode;
     enum litmus_probe_verdict verdict;
@@ -101,8 +99,9 @@ struct litmus_experiment {
     void (*drive)(struct litmus *l, void *arg);
     void *arg;
 };
-/* 0 once a verdict is written, also for Fail and Error; 1 after a SIGTERM, as upstream; a negative
- * code when none could be written, err says why. */
+/* 0 once it ran, whatever the verdict: anything else makes the Job run it again. Also when the
+ * verdict could not be written: err is set then, and the pod's log is all that is left. 1 after a
+ * SIGTERM, as upstream; a negative code when it could not begin, err says why. */
 int litmus_live(struct litmus *l, const struct litmus_experiment *x, struct err *err);
 /* Opens the API and reads the common env. On failure nothing is left to free. */
 int litmus_open(struct litmus *l, const char *name, const char *kubeconfig, struct arena *arena,

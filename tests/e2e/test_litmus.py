@@ -149,6 +149,16 @@ def test_an_abort_stops_the_load_and_is_told():
     assert any(r == "Abort" for r, t, m, k in kube.events(C, NS))
 
 
+def test_a_verdict_that_cannot_be_written_does_not_run_the_load_again():
+    engine("gone", LOAD)
+    job = kube.start_engine(C, NS, "gone")
+    C.wait(lambda: C.get("chaosresult", "gone-chaos-loadgen", "-n", NS))
+    C.kubectl("delete", "chaosresult", "gone-chaos-loadgen", "-n", NS)
+    pod = kube.wait_pod(C, NS, job)
+    assert pod["status"]["phase"] == "Succeeded", log_of(pod)
+    assert "the ChaosResult gone-chaos-loadgen is gone" in log_of(pod)
+
+
 def test_a_second_run_of_an_engine_keeps_the_history():
     live("again", {})
     _, result = live("again", {})

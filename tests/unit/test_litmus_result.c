@@ -1,4 +1,4 @@
-/* The ChaosResult, compared with what litmus-go's pod-delete wrote in ten real runs
+/* The ChaosResult, compared with what litmus-go's pod-delete wrote in eight real runs
  * (tests/golden/litmus): the first version, and the last one. */
 #include <setjmp.h>
 #include <stdarg.h>
