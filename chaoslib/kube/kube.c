@@ -15,18 +15,8 @@
 
 const struct kube_kind kube_pods = { "/api/v1", "pods" };
 const struct kube_kind kube_events = { "/api/v1", "events" };
-const struct kube_kind kube_configmaps = { "/api/v1", "configmaps" };
-const struct kube_kind kube_secrets = { "/api/v1", "secrets" };
-const struct kube_kind kube_services = { "/api/v1", "services" };
-const struct kube_kind kube_replicationcontrollers = { "/api/v1", "replicationcontrollers" };
 const struct kube_kind kube_deployments = { "/apis/apps/v1", "deployments" };
-const struct kube_kind kube_statefulsets = { "/apis/apps/v1", "statefulsets" };
-const struct kube_kind kube_daemonsets = { "/apis/apps/v1", "daemonsets" };
-const struct kube_kind kube_replicasets = { "/apis/apps/v1", "replicasets" };
-const struct kube_kind kube_jobs = { "/apis/batch/v1", "jobs" };
 const struct kube_kind kube_chaosengines = { "/apis/litmuschaos.io/v1alpha1", "chaosengines" };
-const struct kube_kind kube_chaosexperiments = { "/apis/litmuschaos.io/v1alpha1",
-                                                 "chaosexperiments" };
 const struct kube_kind kube_chaosresults = { "/apis/litmuschaos.io/v1alpha1", "chaosresults" };
 
 struct kube *kube_open(const struct kube_opts *opts, struct err *err)
@@ -101,26 +91,6 @@ int kube_update(struct kube *k, const struct kube_kind *kind, const struct json 
     return kube_do(k,
                    &(struct kube_call){ .method = "PUT", .path = buf_str(&path), .body = object },
                    ret, err);
-}
-
-int kube_delete(struct kube *k, const struct kube_kind *kind, const char *ns, const char *name,
-                const struct kube_delete_opts *opts, struct err *err)
-{
-    auto_buf struct buf path = BUF_INIT(0);
-    auto(json) struct json *body = json_object();
-
-    kube_path(&path, kind, ns, name);
-    json_put_str(body, "apiVersion", "v1");
-    json_put_str(body, "kind", "DeleteOptions");
-    if (opts && opts->grace_s >= 0)
-        json_put_num(body, "gracePeriodSeconds", (double)opts->grace_s);
-    if (opts && opts->propagation)
-        json_put_str(body, "propagationPolicy", opts->propagation);
-    if (opts && opts->uid)
-        json_put_str(json_put(body, "preconditions", json_object()), "uid", opts->uid);
-    return kube_do(k,
-                   &(struct kube_call){ .method = "DELETE", .path = buf_str(&path), .body = body },
-                   NULL, err);
 }
 
 int kube_modify(struct kube *k, struct kube_ref ref, kube_change_fn *change, void *arg,
@@ -229,25 +199,4 @@ int kube_list(struct kube *k, const struct kube_kind *kind, const struct kube_wh
     auto_free char *version = NULL;
 
     return kube_list_at(k, kind, where, ret, &version, err);
-}
-
-int kube_log(struct kube *k, const char *ns, const char *pod, const struct kube_log_opts *opts,
-             struct buf *ret, struct err *err)
-{
-    auto_buf struct buf path = BUF_INIT(0);
-    unsigned status = 0;
-
-    kube_path(&path, &kube_pods, ns, pod);
-    buf_addf(&path, "/log?timestamps=false");
-    if (opts->tail_lines)
-        buf_addf(&path, "&tailLines=%u", opts->tail_lines);
-    if (opts->container) {
-        buf_adds(&path, "&container=");
-        kube_escape(&path, opts->container);
-    }
-    struct kube_call call = { .path = buf_str(&path), .answer_max = ret->max };
-    int rc = kube_ask(k, &call, &status, ret, err);
-    if (rc < 0 || (status >= 200 && status <= 299))
-        return rc;
-    return kube_judge(&call, status, buf_str(ret), ret->len, err);
 }

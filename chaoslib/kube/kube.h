@@ -39,9 +39,7 @@ struct kube_kind {
     const char *prefix; /* "/api/v1", "/apis/apps/v1" */
     const char *plural; /* "pods" */
 };
-extern const struct kube_kind kube_pods, kube_events, kube_configmaps, kube_secrets, kube_services,
-    kube_deployments, kube_statefulsets, kube_daemonsets, kube_replicasets,
-    kube_replicationcontrollers, kube_jobs, kube_chaosengines, kube_chaosexperiments,
+extern const struct kube_kind kube_pods, kube_events, kube_deployments, kube_chaosengines,
     kube_chaosresults;
 
 /* ---- one object ---- */
@@ -64,14 +62,6 @@ int kube_create(struct kube *k, const struct kube_kind *kind, const char *ns,
 /* PUT: name, namespace and resourceVersion are those in its metadata. */
 int kube_update(struct kube *k, const struct kube_kind *kind, const struct json *object,
                 struct json **ret, struct err *err) MUST_CHECK;
-struct kube_delete_opts {
-    int64_t grace_s;         /* -1: the object's own */
-    const char *propagation; /* "Background", "Foreground", "Orphan"; NULL: the kind's default */
-    const char *uid;         /* only if it is still this one (409 otherwise); NULL: any */
-};
-int kube_delete(struct kube *k, const struct kube_kind *kind, const char *ns, const char *name,
-                const struct kube_delete_opts *opts, struct err *err) MUST_CHECK;
-
 /* Reads, lets `change` change it, writes; again when someone else was quicker. `change` returns 0
  * to write, 1 to leave it alone, negative to give up with its own error. */
 typedef int kube_change_fn(void *arg, struct json *object, struct err *err);
@@ -102,13 +92,5 @@ int kube_list(struct kube *k, const struct kube_kind *kind, const struct kube_wh
 typedef bool kube_seen_fn(void *arg, const char *type, const struct json *object);
 int kube_watch(struct kube *k, const struct kube_kind *kind, const struct kube_where *where,
                kube_seen_fn *seen, void *arg, struct err *err) MUST_CHECK;
-
-struct kube_log_opts {
-    const char *container; /* NULL: the only one */
-    unsigned tail_lines;   /* 0: all */
-};
-/* The log of one container; more than ret->max is an error. */
-int kube_log(struct kube *k, const char *ns, const char *pod, const struct kube_log_opts *opts,
-             struct buf *ret, struct err *err) MUST_CHECK;
 
 #endif
