@@ -128,3 +128,15 @@ void http_resp_done(struct http_resp *r)
     buf_done(&r->head);
     buf_done(&r->body);
 }
+
+void http_escape(struct buf *out, const char *text)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+
+    for (; *text; text++)
+        if (strchr(plain, *text))
+            buf_addc(out, *text);
+        else
+            buf_addf(out, "%%%02X", (unsigned)(unsigned char)*text);
+}

@@ -48,6 +48,9 @@ struct http_resp {
 int http_fetch(const struct http_req *req, struct http_resp *ret, struct err *err) MUST_CHECK;
 void http_resp_done(struct http_resp *r);
 
+/* Appends a text so that it can stand in a path or a query. */
+void http_escape(struct buf *out, const char *text);
+
 /* ---- an answer without end ---- */
 
 /* Called on the thread that called http_stream; false ends it. The bytes live during the call. */

@@ -8,18 +8,6 @@
 #include "base/parse.h"
 #include "chaoslib/docker/internal.h"
 
-void docker_escape(struct buf *out, const char *text)
-{
-    static const char plain[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
-
-    for (; *text; text++)
-        if (strchr(plain, *text))
-            buf_addc(out, *text);
-        else
-            buf_addf(out, "%%%02X", (unsigned)(unsigned char)*text);
-}
-
 void docker_request(const struct docker *d, struct http_req *req)
 {
     req->unix_socket = d->host.socket;

@@ -62,8 +62,6 @@ int docker_do(struct docker *d, const struct docker_call *call, struct json **re
  */
 int docker_call_raw(struct docker *d, const struct docker_call *call, unsigned *ret_status,
                     struct buf *ret_body, struct err *err) MUST_CHECK;
-/* Appends a text so that it can stand in a path or a query. */
-void docker_escape(struct buf *out, const char *text);
 
 struct docker_container {
     char id[72];         /* 64 hex digits */

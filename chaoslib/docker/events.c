@@ -180,7 +180,7 @@ static int read_stream(struct docker_events *ev, struct err *err)
     buf_addf(&url, "%s/v1.%u/events", ev->d->host.base, (unsigned)ev->d->api_minor);
     if (ev->again && ev->since[0]) {
         buf_adds(&url, "?since=");
-        docker_escape(&url, ev->since);
+        http_escape(&url, ev->since);
     }
     req.url = buf_str(&url);
     docker_request(ev->d, &req);

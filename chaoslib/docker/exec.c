@@ -58,7 +58,7 @@ static char *path_of(const char *id, const char *verb)
     auto_buf struct buf path = BUF_INIT(1024);
 
     buf_adds(&path, "/exec/");
-    docker_escape(&path, id);
+    http_escape(&path, id);
     buf_addf(&path, "/%s", verb);
     return buf_take(&path);
 }

@@ -5,6 +5,7 @@
 
 #include "chaoslib/docker/crew.h"
 #include "chaoslib/inject.h"
+#include "edge/http.h"
 
 struct disconnect_params {
     struct docker_select docker;
@@ -103,7 +104,7 @@ static int look_for_network(struct docker *d, const char *id_or_name, struct err
     auto_buf struct buf path = BUF_INIT(4096);
 
     buf_adds(&path, "/networks/");
-    docker_escape(&path, id_or_name);
+    http_escape(&path, id_or_name);
     return docker_do(d, &(struct docker_call){ .path = buf_str(&path) }, NULL, err);
 }
 

@@ -66,7 +66,7 @@ int docker_inspect_json(struct docker *d, const char *id_or_name, struct docker_
     if (!can_be_a_name(id_or_name))
         return 1;
     buf_adds(&path, "/containers/");
-    docker_escape(&path, id_or_name);
+    http_escape(&path, id_or_name);
     buf_adds(&path, "/json");
     rc = docker_do(d, &(struct docker_call){ .path = buf_str(&path) }, &answer, err);
     if (rc == 1)

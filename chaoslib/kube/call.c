@@ -12,29 +12,17 @@
 #define PAUSE_FIRST_NS (100 * NS_PER_MS)
 #define PAUSE_MAX_NS (5 * NS_PER_SEC)
 
-void kube_escape(struct buf *out, const char *text)
-{
-    static const char plain[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
-
-    for (; *text; text++)
-        if (strchr(plain, *text))
-            buf_addc(out, *text);
-        else
-            buf_addf(out, "%%%02X", (unsigned)(unsigned char)*text);
-}
-
 void kube_path(struct buf *out, const struct kube_kind *kind, const char *ns, const char *name)
 {
     buf_adds(out, kind->prefix);
     if (ns) {
         buf_adds(out, "/namespaces/");
-        kube_escape(out, ns);
+        http_escape(out, ns);
     }
     buf_addf(out, "/%s", kind->plural);
     if (name) {
         buf_addc(out, '/');
-        kube_escape(out, name);
+        http_escape(out, name);
     }
 }
 

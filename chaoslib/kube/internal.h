@@ -87,7 +87,6 @@ int kube_judge(const struct kube_call *call, unsigned status, const char *text, 
 void kube_request(const struct kube *k, struct http_req *req);
 /* "/api/v1/namespaces/NS/pods/NAME": ns NULL for all, name NULL for the collection. */
 void kube_path(struct buf *out, const struct kube_kind *kind, const char *ns, const char *name);
-void kube_escape(struct buf *out, const char *text);
 /* "&labelSelector=…&fieldSelector=…" */
 void kube_query(struct buf *out, const struct kube_where *where);
 /* With the resource version of what it shows; the caller frees both. */

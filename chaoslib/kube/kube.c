@@ -119,11 +119,11 @@ void kube_query(struct buf *out, const struct kube_where *where)
 {
     if (where->labels) {
         buf_adds(out, "&labelSelector=");
-        kube_escape(out, where->labels);
+        http_escape(out, where->labels);
     }
     if (where->fields) {
         buf_adds(out, "&fieldSelector=");
-        kube_escape(out, where->fields);
+        http_escape(out, where->fields);
     }
 }
 
@@ -152,7 +152,7 @@ static int page(struct kube *k, const struct kube_kind *kind, const struct kube_
     kube_query(&path, where);
     if (*p->next) {
         buf_adds(&path, "&continue=");
-        kube_escape(&path, p->next);
+        http_escape(&path, p->next);
     }
     int rc = kube_do(k, &(struct kube_call){ .path = buf_str(&path) }, &answer, err);
     if (rc != KUBE_OK)

@@ -116,7 +116,7 @@ static int follow(struct watch *w, bool anew, struct err *err)
     buf_adds(&url, w->k->host.server);
     kube_path(&url, w->kind, w->where->ns, NULL);
     buf_adds(&url, "?watch=true&allowWatchBookmarks=true&timeoutSeconds=300&resourceVersion=");
-    kube_escape(&url, w->version);
+    http_escape(&url, w->version);
     kube_query(&url, w->where);
     struct http_req req = { .url = buf_str(&url),
                             .headers = headers,

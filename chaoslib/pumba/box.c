@@ -34,7 +34,7 @@ static int first_tag(struct docker *d, const char *reference, char **ret, struct
     json_put_str(json_put(filters, "reference", json_array()), NULL, reference);
     auto_free char *text = json_print(filters, false);
     buf_adds(&path, "/images/json?filters=");
-    docker_escape(&path, text);
+    http_escape(&path, text);
     int rc = docker_do(d, &(struct docker_call){ .path = buf_str(&path) }, &list, err);
     if (rc != 0)
         return rc;
